@@ -1,0 +1,48 @@
+"""Binary-weight networks via hashing, for Keras, TFLite and Larq Compute Engine.
+
+>>> import hashbwn_keras
+>>> binary_model = hashbwn_keras.binarize(float_model, calibration_images)
+
+Importing this package first selects Keras 2 (``TF_USE_LEGACY_KERAS=1``), which Larq, Larq Compute
+Engine and tensorflow-model-optimization need.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from hashbwn_keras._keras2 import require_keras2
+from hashbwn_keras.version import __version__
+
+require_keras2()
+
+# Public name -> module that holds it. Resolved on first use, so that importing the package is quick
+# and does not need the optional packages.
+_LAZY = {
+    "HashBWNError": "errors",
+    "HashBinaryConv2D": "layers",
+    "HashBinaryDense": "layers",
+    "HashBinaryDepthwiseConv2D": "layers",
+    "HashBinarySeparableConv2D": "layers",
+    "Interpreter": "runtime",
+    "binarize": "binarize",
+    "codes": "layers",
+    "load_model": "recipe",
+    "save_model": "recipe",
+}
+_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "report", "runtime"}
+
+__all__ = ["__version__", *sorted(_LAZY), *sorted(_MODULES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(f"hashbwn_keras.{_LAZY[name]}"), name)
+        globals()[name] = value  # also keeps the function `binarize` in front of its module
+        return value
+    if name in _MODULES:
+        return import_module(f"hashbwn_keras.{name}")
+    raise AttributeError(f"module 'hashbwn_keras' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

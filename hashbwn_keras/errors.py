@@ -1,0 +1,5 @@
+"""The errors a user can cause."""
+
+
+class HashBWNError(ValueError):
+    """Bad input: one sentence that names the offending value and the cure."""
