@@ -13,7 +13,8 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     Call it before long work, so that a bad path costs nothing.
 
     Raises:
-        HashBWNError: the file exists and ``overwrite`` is false, or its folder is missing or not writable.
+        HashBWNError: the file exists and ``overwrite`` is false, or its folder is missing or
+            not writable.
     """
     target = Path(path)
     if target.exists() and not overwrite:
