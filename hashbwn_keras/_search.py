@@ -1,8 +1,8 @@
 """The compiled inner loops of :mod:`hashbwn_keras.hashing`.
 
-One channel at a time, in the letters of the formulas there: Gram matrix ``G``, cross moments ``g``,
-codes ``b`` (±1 as floats, changed in place), ``r = G b``, ``p = g·b``, ``q = bᵀ G b``. The objective
-is J(b) = p² / q. Every loop keeps r, p and q up to date through
+One channel at a time, in the letters of the formulas there: Gram matrix ``G``, cross moments
+``g``, codes ``b`` (±1 as floats, changed in place), ``r = G b``, ``p = g·b``, ``q = bᵀ G b``; the
+objective is J(b) = p² / q. Every loop keeps r, p and q up to date through
 
     p' = p − 2 b_j g_j        q' = q − 4 b_j r_j + 4 G_jj        r' = r − 2 b_j G[:, j]
 

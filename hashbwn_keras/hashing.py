@@ -1,7 +1,7 @@
 """Binary codes that keep a layer's inner products: the optimisation problem and its solvers.
 
 The problem (Hu, Wang, Cheng, "From Hashing to CNNs", AAAI 2018), for one output channel of a layer
-with input patches x ∈ R^K and float target s = w·x: find codes b ∈ {−1, +1}^K and a scale α > 0 with
+with input patches x ∈ R^K and float target s = w·x: codes b ∈ {−1, +1}^K and a scale α > 0 with
 
     min  E (s − α b·x)²  =  v − 2 α g·b + α² bᵀ G b                                           (1)
 
@@ -38,6 +38,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ def _finish(G: NDArray, g: NDArray, b: NDArray, batched: bool) -> HashCodes:
 
 
 def _forms(G: NDArray, g: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
-    """p = g·b and q = bᵀ G b of every channel, [B, T]."""
+    """The forms p = g·b and q = bᵀ G b of every channel, [B, T]."""
     return (g * b).sum(axis=1), ((G @ b) * b).sum(axis=1)
 
 
@@ -216,7 +217,7 @@ def _in_threads(run: Any, problems: int) -> None:
     # Several ranges a thread, because searches differ in length.
     edges = np.linspace(0, problems, min(problems, 4 * threads) + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(run, int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
+        jobs = [pool.submit(run, int(a), int(b)) for a, b in pairwise(edges)]
         for job in jobs:
             job.result()
 
