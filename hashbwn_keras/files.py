@@ -1,7 +1,10 @@
 """Writing files whole or not at all."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hashbwn_keras.errors import HashBWNError
@@ -13,18 +16,43 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     Call it before long work, so that a bad path costs nothing.
 
     Raises:
-        HashBWNError: the file exists and ``overwrite`` is false, or its folder is missing or
-            not writable.
+        HashBWNError: the file exists and ``overwrite`` is false, something that is no file is
+            there, or its folder is missing or not writable.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise HashBWNError(f"{target} is not a file: give the path of a file to write.")
     if target.exists() and not overwrite:
-        raise HashBWNError(f"{target} exists: choose another path or allow overwriting it.")
+        raise HashBWNError(
+            f"{target} exists: choose another path or allow overwriting it (--overwrite on the "
+            "command line, overwrite=True in Python)."
+        )
     folder = target.parent
     if not folder.is_dir():
         raise HashBWNError(f"The folder {folder} does not exist: create it first.")
-    if not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise HashBWNError(f"The folder {folder} is not writable: choose another one.")
     return target
+
+
+@contextmanager
+def staged(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a path to write to, and move what is there to ``path`` when the block succeeds.
+
+    The yielded path has the same file name (writers go by the suffix) in a hidden folder beside
+    ``path``. If the block raises or is interrupted, ``path`` is as it was and the folder is gone.
+
+    Raises:
+        HashBWNError: as :func:`check_writable`.
+    """
+    target = check_writable(path, overwrite)
+    folder = tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        draft = Path(folder) / target.name
+        yield draft
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(folder)
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> Path:
@@ -33,17 +61,6 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = Fa
     Raises:
         HashBWNError: as :func:`check_writable`.
     """
-    target = check_writable(path, overwrite)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        # mkstemp makes private files; give the result the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return target
+    with staged(path, overwrite) as draft:
+        draft.write_bytes(data)
+    return Path(path)

@@ -10,11 +10,11 @@ import tensorflow as tf
 def hash_sign(x: tf.Tensor, axes: Sequence[int] | None = None) -> tf.Tensor:
     """Replace every weight by its sign times the scale of its output channel.
 
-    ``q(x) = α · sign(x)`` with ``sign(0) = +1`` and ``α = mean|x|`` over ``axes``, the least-squares
-    scale for the codes ``sign(x)`` (Rastegari et al., XNOR-Net, ECCV 2016, eq. 6). Where a channel
-    is two-valued already, ``α = max|x|``: the mean of equal numbers is often off by a rounding
-    error, and solved kernels have to come back bit for bit. A channel of zeros stays zero. The
-    gradient is the identity (straight-through).
+    ``q(x) = α · sign(x)`` with ``sign(0) = +1`` and ``α = mean|x|`` over ``axes``, which is the
+    least-squares scale for the codes ``sign(x)`` (Rastegari et al., XNOR-Net, ECCV 2016). Where a
+    channel is two-valued already, ``α = max|x|``: the mean of equal numbers is often off by a
+    rounding error, and solved kernels have to come back bit for bit. A channel of zeros stays
+    zero. The gradient is the identity (straight-through).
 
     Args:
         x: kernel, any float dtype.
@@ -24,6 +24,7 @@ def hash_sign(x: tf.Tensor, axes: Sequence[int] | None = None) -> tf.Tensor:
     Returns:
         Tensor of the shape and dtype of ``x``.
     """
+    x = tf.convert_to_tensor(x)
     axes = tuple(range(len(x.shape) - 1)) if axes is None else tuple(axes)
 
     @tf.custom_gradient

@@ -1,0 +1,151 @@
+"""Models on disk, and beside each the recipe that says how it was binarised."""
+
+import json
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+# Registers hash_sign and the HashBinary layers, without which their models do not load.
+import hashbwn_keras.layers  # noqa: F401
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.files import staged
+
+_WHOLE_MODEL = (
+    "give a .keras or .h5 file or a SavedModel folder that tf.keras saved whole, not only its "
+    "weights"
+)
+_SUFFIXES = (".keras", ".h5", ".hdf5")
+# What Keras raises for files that are no models or were damaged.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    zipfile.BadZipFile,
+    tf.errors.OpError,
+)
+
+
+def recipe_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the recipe of the model at ``path`` is kept: ``<path>.recipe.json``."""
+    return Path(f"{os.fspath(path)}.recipe.json")
+
+
+def get_recipe(model: tf.keras.Model) -> dict[str, Any]:
+    """Return how ``model`` was binarised, as plain JSON-able values.
+
+    Empty for a model that :func:`hashbwn_keras.binarize` did not make.
+    """
+    return _plain(getattr(model, "hashbwn_recipe", {}))
+
+
+def set_recipe(model: tf.keras.Model, recipe: dict[str, Any]) -> None:
+    """Make ``recipe`` the recipe of ``model``."""
+    # Past Keras's own __setattr__, which would wrap the dict and save parts of it in SavedModels.
+    object.__setattr__(model, "hashbwn_recipe", recipe)
+
+
+def _plain(value: Any) -> Any:
+    """Undo the wrappers that Keras puts around dicts and lists that are set on a model."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def save_model(
+    model: tf.keras.Model, path: str | os.PathLike[str], overwrite: bool = False
+) -> Path:
+    """Save ``model`` to a ``.keras`` or ``.h5`` file and its recipe to ``<path>.recipe.json``.
+
+    Both files appear whole or not at all.
+
+    Raises:
+        HashBWNError: unknown suffix, or as :func:`hashbwn_keras.files.check_writable`.
+    """
+    if Path(path).suffix not in _SUFFIXES:
+        raise HashBWNError(f"Cannot tell the format of {path}: name it .keras or .h5.")
+    with (
+        staged(recipe_path(path), overwrite) as recipe_draft,
+        staged(path, overwrite) as draft,
+    ):
+        recipe_draft.write_text(json.dumps(get_recipe(model), indent=2) + "\n")
+        with warnings.catch_warnings():
+            # Larq's own models are .h5 files, so advice against the format helps nobody here.
+            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")
+            model.save(draft)
+    return Path(path)
+
+
+def load_model(
+    path: str | os.PathLike[str], custom_objects: dict[str, Any] | None = None
+) -> tf.keras.Model:
+    """Load a float or binarised Keras 2 model: ``.keras``, ``.h5`` or SavedModel folder.
+
+    The model is not compiled. A recipe beside it becomes the model's, see
+    :func:`get_recipe`.
+
+    Args:
+        path: file or folder.
+        custom_objects: classes and functions of the model's own, as ``tf.keras`` takes them.
+
+    Raises:
+        HashBWNError: no such file, no model, a model of Keras 3, or a damaged recipe.
+    """
+    if not os.path.exists(path):
+        raise HashBWNError(f"{path} does not exist: check the path of the model.")
+    try:
+        version = _keras_version(path)
+        if not version.startswith("3."):
+            model = tf.keras.models.load_model(path, custom_objects=custom_objects, compile=False)
+    except _LOADING_ERRORS as error:
+        raise HashBWNError(
+            f"{path} cannot be loaded as a Keras 2 model ({_first_line(error)}): {_WHOLE_MODEL}."
+        ) from error
+    if version.startswith("3."):
+        raise HashBWNError(
+            f"{path} was saved by Keras {version}, which Larq cannot use: build and save the model "
+            "with Keras 2 (TF_USE_LEGACY_KERAS=1)."
+        )
+    if not isinstance(model, tf.keras.Model):
+        raise HashBWNError(f"{path} holds no Keras model: {_WHOLE_MODEL}.")
+    set_recipe(model, _read_recipe(recipe_path(path)))
+    return model
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        recipe = json.loads(path.read_text())
+    except ValueError as error:
+        raise HashBWNError(f"{path} is not valid JSON ({error}): restore or delete it.") from error
+    if not isinstance(recipe, dict):
+        raise HashBWNError(f"{path} holds no recipe (no JSON object): restore or delete it.")
+    return recipe
+
+
+def _first_line(error: BaseException) -> str:
+    line = str(error).strip().splitlines() or [type(error).__name__]
+    return line[0][:200].rstrip(" .:")
+
+
+def _keras_version(path: str | os.PathLike[str]) -> str:
+    """Return the Keras version a model file names, or "" where it names none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if "metadata.json" in archive.namelist():
+                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
+        return ""
+    import h5py  # comes with Keras
+
+    if os.path.isfile(path) and h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("keras_version", ""))
+    return ""

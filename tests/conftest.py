@@ -1,0 +1,18 @@
+"""Shared fixtures. Importing the package here selects Keras 2 for every test module."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import hashbwn_keras  # noqa: F401  (before TensorFlow)
+
+# isort: split
+import pytest
+import tensorflow as tf
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    """Give every test the same random numbers and fresh layer names."""
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(7)
