@@ -7,7 +7,9 @@ Importing this package first selects Keras 2 (``TF_USE_LEGACY_KERAS=1``), which 
 Engine and tensorflow-model-optimization need.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from hashbwn_keras._keras2 import require_keras2
@@ -27,22 +29,35 @@ _LAZY = {
     "binarize": "binarize",
     "codes": "layers",
     "load_model": "recipe",
+    "report": "report",
     "save_model": "recipe",
 }
-_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "report", "runtime"}
+_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "recipe", "runtime"}
 
 __all__ = ["__version__", *sorted(_LAZY), *sorted(_MODULES)]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(import_module(f"hashbwn_keras.{_LAZY[name]}"), name)
-        globals()[name] = value  # also keeps the function `binarize` in front of its module
-        return value
-    if name in _MODULES:
-        return import_module(f"hashbwn_keras.{name}")
-    raise AttributeError(f"module 'hashbwn_keras' has no attribute {name!r}")
+class _Package(ModuleType):
+    """Keeps ``binarize`` and ``report`` the functions, whatever is imported in which order.
+
+    Importing a submodule sets it as an attribute of the package, which would put the module
+    ``hashbwn_keras.binarize`` in front of the function of the same name.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _LAZY.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _LAZY:
+            return getattr(import_module(f"hashbwn_keras.{_LAZY[name]}"), name)
+        if name in _MODULES:
+            return import_module(f"hashbwn_keras.{name}")
+        raise AttributeError(f"module 'hashbwn_keras' has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        return __all__
 
 
-def __dir__() -> list[str]:
-    return __all__
+sys.modules[__name__].__class__ = _Package
