@@ -1,0 +1,90 @@
+// Convolution and Dense with weights of 1 bit: every weight of output channel o is +alpha[o] or
+// -alpha[o]. Activations are float32 or int8. Tensors are laid out as TensorFlow Lite does: images
+// NHWC, filters OHWI, Dense weights [out][in].
+//
+// Nothing here trusts its caller's sizes: hb_*_create() checks every extent and every product and
+// returns NULL (with a sentence in hb_error) rather than overflow. Objects are immutable after
+// creation, so one object may be used by many threads, each with a workspace of its own.
+#ifndef HASHBWN_H
+#define HASHBWN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define HB_API __declspec(dllexport)
+#else
+#define HB_API __attribute__((visibility("default")))
+#endif
+
+typedef struct {
+  int batch, in_h, in_w, in_c;
+  int out_h, out_w, out_c;
+  int k_h, k_w;
+  int stride_h, stride_w;
+  int dilation_h, dilation_w;
+  int pad_top, pad_left;  // zero rows / columns before the image; what is needed after it follows
+} hb_conv_geometry;
+
+// How int8 results are formed: q = clamp(rint((acc + bias[o]) * multiplier[o]) + out_zero, lo, hi),
+// rounding halves to even: the float32 requantisation of XNNPACK, within one step of gemmlowp's.
+typedef struct {
+  int in_zero, out_zero, lo, hi;
+  const int32_t *bias;      // [out_c] or NULL
+  const float *multiplier;  // [out_c]: in_scale * alpha[o] / out_scale
+} hb_requant;
+
+// How float results are formed: clamp(acc * alpha[o] + bias[o], lo, hi).
+typedef struct {
+  float lo, hi;
+  const float *bias;  // [out_c] or NULL
+  const float *alpha; // [out_c]
+} hb_scale;
+
+typedef struct hb_conv hb_conv;
+typedef struct hb_dense hb_dense;
+typedef struct hb_pool hb_pool;
+
+// bits: one byte per weight in OHWI order, non-zero = +1.
+HB_API hb_conv *hb_conv_create(int out_c, int k_h, int k_w, int in_c, const uint8_t *bits);
+HB_API void hb_conv_destroy(hb_conv *conv);
+HB_API size_t hb_conv_weight_bytes(const hb_conv *conv);
+// Bytes of workspace one call needs on `threads` threads; 0 = the geometry is refused.
+HB_API size_t hb_conv_workspace(const hb_conv *conv, const hb_conv_geometry *g, int threads);
+HB_API int hb_conv_f32(const hb_conv *conv, const hb_conv_geometry *g, const hb_scale *scale,
+                       const float *x, float *y, void *workspace, hb_pool *pool);
+HB_API int hb_conv_s8(const hb_conv *conv, const hb_conv_geometry *g, const hb_requant *requant,
+                      const int8_t *x, int8_t *y, void *workspace, hb_pool *pool);
+
+HB_API hb_dense *hb_dense_create(int out_c, int in_c, const uint8_t *bits);
+HB_API void hb_dense_destroy(hb_dense *dense);
+HB_API size_t hb_dense_weight_bytes(const hb_dense *dense);
+HB_API size_t hb_dense_workspace(const hb_dense *dense, int batch, int threads);
+HB_API int hb_dense_f32(const hb_dense *dense, int batch, const hb_scale *scale, const float *x,
+                        float *y, void *workspace, hb_pool *pool);
+HB_API int hb_dense_s8(const hb_dense *dense, int batch, const hb_requant *requant,
+                       const int8_t *x, int8_t *y, void *workspace, hb_pool *pool);
+
+// A pool of threads - 1 workers; the caller is the last. NULL stands for one thread.
+HB_API hb_pool *hb_pool_create(int threads);
+HB_API void hb_pool_destroy(hb_pool *pool);
+HB_API int hb_pool_threads(const hb_pool *pool);
+
+// Which kernels run: "avx2", "neon", "portable". hb_select("portable") overrides the choice for
+// objects created afterwards (tests use it); hb_select(NULL) goes back to what the CPU allows.
+HB_API const char *hb_isa(void);
+HB_API int hb_select(const char *isa);
+// 1 when the CPU has 8-bit dot-product instructions (VNNI, SDOT), with which int8 convolutions of
+// ordinary runtimes change speed.
+HB_API int hb_cpu_has_dot(void);
+// The last refusal in this thread, one sentence; "" if none.
+HB_API const char *hb_error(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,289 @@
+// Convolution by look-up-table addition, for one instruction set. The including file defines
+//   HB_VECTOR  bytes of a vector register            HB_TARGET  target attribute, or nothing
+//   HB_ISA(x)  x with the instruction set's suffix
+// and the functions pack_f32, pack_s8, store_f32, store_s8 (see kernels_portable.c for what they do).
+//
+// For every group of 5 row elements (kernel column, input channel) the 32 signed sums of their
+// activations are tabulated for a whole vector of pixels ("lanes"); each output channel then adds
+// one table entry per 5 weights. A table belongs to an input row, so all kernel rows that cross
+// that row share it: output rows in progress are kept in `slots`.
+#include <string.h>
+
+#define HB_FN static inline __attribute__((always_inline)) HB_TARGET
+enum { VECTORS = HB_LANE_BYTES / HB_VECTOR };
+typedef float vf __attribute__((vector_size(HB_VECTOR), may_alias));
+typedef int16_t vs __attribute__((vector_size(HB_VECTOR), may_alias));
+
+typedef struct {
+  int pending;    // largest magnitude the int16 sums may have reached
+  int has_sums;   // sums hold something
+  int has_wide;   // wide sums hold something
+} slot_state;
+
+typedef struct {
+  char *tables, *row, *sums;
+  int32_t *wide;
+  char *results;
+  int64_t *columns;
+  slot_state *state;
+  char *padding;
+} workspace;
+
+HB_FN workspace carve(char *p, const hb_plan *plan) {
+  const size_t acc = (size_t)plan->out_padded * HB_LANE_BYTES * (size_t)plan->slots;
+  const size_t elems = hb_round_up((size_t)plan->row_elems, HB_GROUP * HB_BLOCK);
+  workspace w;
+  w.tables = p;
+  p += hb_round_up((size_t)HB_BLOCK * HB_ENTRIES * HB_LANE_BYTES, 4096);
+  w.row = p;
+  p += elems * HB_LANE_BYTES;
+  w.sums = p;
+  p += acc;
+  w.wide = (int32_t *)p;
+  p += 2 * acc;
+  w.results = p;
+  p += (size_t)plan->out_padded * HB_LANE_BYTES;
+  w.columns = (int64_t *)p;
+  p += hb_round_up((size_t)plan->g.k_w * (size_t)plan->lanes * sizeof(int64_t), 64);
+  w.state = (slot_state *)p;
+  p += hb_round_up((size_t)plan->slots * sizeof(slot_state), 64);
+  w.padding = p;
+  return w;
+}
+
+// All 32 sums of 5 rows of lanes, entry p = sum of (bit i of p ? +row[i] : -row[i]).
+#define HB_BUILD(NAME, V)                                                              \
+  HB_FN void NAME(char *table, const char *row, int groups) {                          \
+    for (int g = 0; g < groups; ++g, row += HB_GROUP * HB_LANE_BYTES,                  \
+             table += HB_ENTRIES * HB_LANE_BYTES)                                      \
+      for (int v = 0; v < VECTORS; ++v) {                                              \
+        const char *r = row + v * HB_VECTOR;                                           \
+        char *t = table + v * HB_VECTOR;                                               \
+        const V a = *(const V *)r, b = *(const V *)(r + HB_LANE_BYTES),                \
+                c = *(const V *)(r + 2 * HB_LANE_BYTES),                               \
+                d = *(const V *)(r + 3 * HB_LANE_BYTES),                               \
+                e = *(const V *)(r + 4 * HB_LANE_BYTES);                               \
+        const V ab[4] = {-a - b, a - b, b - a, a + b};                                 \
+        const V de[4] = {-d - e, d - e, e - d, d + e};                                 \
+        V abc[8];                                                                      \
+        for (int i = 0; i < 4; ++i) abc[i] = ab[i] - c, abc[4 + i] = ab[i] + c;        \
+        for (int q = 0; q < 4; ++q)                                                    \
+          for (int i = 0; i < 8; ++i)                                                  \
+            *(V *)(t + (q * 8 + i) * HB_LANE_BYTES) = abc[i] + de[q];                  \
+      }                                                                                \
+  }
+HB_BUILD(build_f32, vf)
+HB_BUILD(build_s16, vs)
+
+// Adds one entry of each of `groups` tables to the sums of every output channel.
+#define HB_LOOK_UP(NAME, V)                                                               \
+  HB_FN void NAME##_n(const char *tables, const uint8_t *index, int groups, char *sums,   \
+                      int channels, int add) {                                            \
+    for (int n = 0; n < channels; n += HB_CHANNELS, sums += HB_CHANNELS * HB_LANE_BYTES) { \
+      V s[HB_CHANNELS][VECTORS];                                                          \
+      for (int j = 0; j < HB_CHANNELS; ++j)                                               \
+        for (int v = 0; v < VECTORS; ++v)                                                 \
+          s[j][v] = add ? *(const V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) : (V){0}; \
+      const char *table = tables;                                                         \
+      for (int g = 0; g < groups; ++g, table += HB_ENTRIES * HB_LANE_BYTES,               \
+               index += HB_CHANNELS)                                                      \
+        for (int j = 0; j < HB_CHANNELS; ++j) {                                           \
+          const char *entry = table + (size_t)index[j] * 8;                               \
+          for (int v = 0; v < VECTORS; ++v) s[j][v] += *(const V *)(entry + v * HB_VECTOR); \
+        }                                                                                 \
+      for (int j = 0; j < HB_CHANNELS; ++j)                                               \
+        for (int v = 0; v < VECTORS; ++v)                                                 \
+          *(V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) = s[j][v];                     \
+    }                                                                                     \
+  }                                                                                       \
+  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
+      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
+      int add) {                                                                          \
+    if (groups == HB_BLOCK)                                                               \
+      NAME##_n(tables, index, HB_BLOCK, sums, channels, add);                             \
+    else                                                                                  \
+      NAME##_n(tables, index, groups, sums, channels, add);                               \
+  }
+HB_LOOK_UP(look_up_f32, vf)
+HB_LOOK_UP(look_up_s16, vs)
+
+// The largest |sum| any choice of signs can reach in any lane over `rows` rows of activations.
+HB_FN int reach_s16(const char *row, int rows) {
+  vs total[VECTORS] = {{0}};
+  for (int i = 0; i < rows; ++i)
+    for (int v = 0; v < VECTORS; ++v) {
+      const vs a = *(const vs *)(row + i * HB_LANE_BYTES + v * HB_VECTOR);
+      const vs sign = a >> 15;
+      total[v] += (a ^ sign) - sign;
+    }
+  int most = 0;
+  for (int v = 0; v < VECTORS; ++v)
+    for (size_t i = 0; i < sizeof(vs) / sizeof(int16_t); ++i)
+      most = total[v][i] > most ? total[v][i] : most;
+  return most;
+}
+
+HB_FN void widen(const int16_t *restrict sums, int32_t *restrict wide, int count, int add) {
+  if (add)
+    for (int i = 0; i < count; ++i) wide[i] += sums[i];
+  else
+    for (int i = 0; i < count; ++i) wide[i] = sums[i];
+}
+
+// One tile of lanes: where each lane reads and writes.
+typedef struct {
+  int64_t image[HB_LANES_S8];   // first element of the lane's image
+  int64_t output[HB_LANES_S8];  // first element of the lane's first output pixel
+  int row[HB_LANES_S8];         // first output row, or -1 for a lane that is not there
+} lane_map;
+
+HB_FN void map_lanes(lane_map *m, const hb_plan *p, int64_t *columns, int tile) {
+  const hb_conv_geometry *g = &p->g;
+  for (int l = 0; l < p->lanes; ++l) {
+    const int64_t id = (int64_t)tile * p->lanes + l;
+    m->row[l] = -1;
+    for (int kx = 0; kx < g->k_w; ++kx) columns[(int64_t)kx * p->lanes + l] = -1;
+    if (id >= p->lane_count) continue;
+    const int64_t per_image = (int64_t)p->segments * g->out_w;
+    const int64_t b = id / per_image, rest = id % per_image;
+    const int64_t x = rest % g->out_w;
+    m->row[l] = (int)(rest / g->out_w) * p->steps;
+    m->image[l] = b * g->in_h * g->in_w * g->in_c;
+    m->output[l] = ((b * g->out_h + m->row[l]) * g->out_w + x) * g->out_c;
+    for (int kx = 0; kx < g->k_w; ++kx) {
+      const int64_t ix = x * g->stride_w - g->pad_left + (int64_t)kx * g->dilation_w;
+      if (ix >= 0 && ix < g->in_w) columns[(int64_t)kx * p->lanes + l] = ix * g->in_c;
+    }
+  }
+}
+
+// Start of input row r of every lane, -1 where it lies in the padding; false if it does for all.
+HB_FN bool find_rows(int64_t *rows, const lane_map *m, const hb_plan *p, int64_t r) {
+  const hb_conv_geometry *g = &p->g;
+  bool any = false;
+  for (int l = 0; l < p->lanes; ++l) {
+    const int64_t y = (int64_t)m->row[l] * g->stride_h - g->pad_top + r;
+    const bool inside = m->row[l] >= 0 && y >= 0 && y < g->in_h;
+    rows[l] = inside ? m->image[l] + y * g->in_w * g->in_c : -1;
+    any |= inside;
+  }
+  return any;
+}
+
+HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, const char *x,
+                    int in_zero, const bool is_float) {
+  const int size = is_float ? 4 : 1;
+  for (int kx = 0; kx < p->g.k_w; ++kx) {
+    const char *at[HB_LANES_S8];
+    const int64_t *column = w->columns + (int64_t)kx * p->lanes;
+    for (int l = 0; l < p->lanes; ++l)
+      at[l] = rows[l] >= 0 && column[l] >= 0 ? x + (rows[l] + column[l]) * size : w->padding;
+    char *to = w->row + (size_t)kx * (size_t)p->g.in_c * HB_LANE_BYTES;
+    if (is_float)
+      pack_f32((const float *const *)at, p->g.in_c, (float *)to);
+    else
+      pack_s8((const int8_t *const *)at, p->g.in_c, in_zero, (int16_t *)to);
+  }
+}
+
+// Adds `groups` freshly built tables into one output row.
+HB_FN void add_block(const workspace *w, const hb_plan *p, int slot, const uint8_t *index,
+                     int groups, int reach, const bool is_float) {
+  const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
+  char *sums = w->sums + (size_t)slot * stride;
+  slot_state *s = w->state + slot;
+  if (is_float) {
+    look_up_f32(w->tables, index, groups, sums, p->out_padded, s->has_sums);
+  } else {
+    if (s->pending + reach > INT16_MAX) {
+      widen((const int16_t *)sums, w->wide + (size_t)slot * stride / 2,
+            p->out_padded * HB_LANES_S8, s->has_wide);
+      s->has_wide = 1;
+      s->has_sums = s->pending = 0;
+    }
+    s->pending += reach;
+    look_up_s16(w->tables, index, groups, sums, p->out_padded, s->has_sums);
+  }
+  s->has_sums = 1;
+}
+
+HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, int t,
+                      const void *how, char *y, const bool is_float) {
+  const hb_conv_geometry *g = &p->g;
+  const int slot = t % p->slots, size = is_float ? 4 : 1;
+  const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
+  char *sums = w->sums + (size_t)slot * stride;
+  slot_state *s = w->state + slot;
+  char *to[HB_LANES_S8];
+  for (int l = 0; l < p->lanes; ++l)
+    to[l] = m->row[l] >= 0 && m->row[l] + t < g->out_h
+                ? y + (m->output[l] + (int64_t)t * g->out_w * g->out_c) * size
+                : NULL;
+  if (!s->has_sums) memset(sums, 0, stride);
+  if (is_float)
+    store_f32((const float *)sums, g->out_c, how, (float *const *)to);
+  else
+    store_s8((const int16_t *)sums, s->has_wide ? w->wide + (size_t)slot * stride / 2 : NULL,
+             g->out_c, how, (int8_t *)w->results, (int8_t *const *)to);
+  memset(s, 0, sizeof *s);
+}
+
+HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, const void *how,
+                    const char *x, char *y, int tile, int in_zero, const bool is_float) {
+  const hb_conv_geometry *g = &p->g;
+  lane_map map;
+  map_lanes(&map, p, w->columns, tile);
+  const int64_t span = (int64_t)(g->k_h - 1) * g->dilation_h;
+  const int64_t last = (int64_t)(p->steps - 1) * g->stride_h + span;
+  for (int64_t r = 0; r <= last; ++r) {
+    const int64_t high = r / g->stride_h < p->steps - 1 ? r / g->stride_h : p->steps - 1;
+    const int64_t low = r <= span ? 0 : (r - span + g->stride_h - 1) / g->stride_h;
+    bool used = false;
+    for (int64_t t = low; t <= high; ++t) used |= (r - t * g->stride_h) % g->dilation_h == 0;
+    int64_t rows[HB_LANES_S8];
+    if (used && find_rows(rows, &map, p, r)) {
+      pack_row(w, p, rows, x, in_zero, is_float);
+      for (int g0 = 0; g0 < p->groups; g0 += HB_BLOCK) {
+        const int groups = p->groups - g0 < HB_BLOCK ? p->groups - g0 : HB_BLOCK;
+        const char *from = w->row + (size_t)g0 * HB_GROUP * HB_LANE_BYTES;
+        if (is_float)
+          build_f32(w->tables, from, groups);
+        else
+          build_s16(w->tables, from, groups);
+        const int reach = is_float ? 0 : reach_s16(from, groups * HB_GROUP);
+        for (int64_t t = low; t <= high; ++t) {
+          const int64_t offset = r - t * g->stride_h;
+          if (offset % g->dilation_h) continue;
+          const size_t at = (size_t)(offset / g->dilation_h) * (size_t)p->groups + (size_t)g0;
+          add_block(w, p, (int)(t % p->slots), c->index + at * (size_t)p->out_padded, groups,
+                    reach, is_float);
+        }
+      }
+    }
+    if (low * g->stride_h + span == r) finish_row(w, p, &map, (int)low, how, y, is_float);
+  }
+}
+
+HB_FN void run_tiles(const hb_conv *c, const hb_plan *p, const void *how, const char *x, char *y,
+                     char *memory, int first, int last, int in_zero, const bool is_float) {
+  const workspace w = carve(memory, p);
+  const int elems = p->groups * HB_GROUP;
+  memset(w.row + (size_t)p->row_elems * HB_LANE_BYTES, 0,
+         (size_t)(elems - p->row_elems) * HB_LANE_BYTES);
+  memset(w.padding, is_float ? 0 : in_zero, (size_t)p->g.in_c * (is_float ? 4 : 1));
+  memset(w.state, 0, (size_t)p->slots * sizeof *w.state);
+  for (int tile = first; tile < last; ++tile)
+    run_tile(c, p, &w, how, x, y, tile, in_zero, is_float);
+}
+
+HB_TARGET static void HB_ISA(conv_f32)(const hb_conv *c, const hb_plan *p, const hb_scale *scale,
+                                       const float *x, float *y, char *memory, int first,
+                                       int last) {
+  run_tiles(c, p, scale, (const char *)x, (char *)y, memory, first, last, 0, true);
+}
+
+HB_TARGET static void HB_ISA(conv_s8)(const hb_conv *c, const hb_plan *p, const hb_requant *how,
+                                      const int8_t *x, int8_t *y, char *memory, int first,
+                                      int last) {
+  run_tiles(c, p, how, (const char *)x, (char *)y, memory, first, last, how->in_zero, false);
+}

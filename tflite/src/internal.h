@@ -1,0 +1,73 @@
+// Shared by the kernel files only.
+#ifndef HB_INTERNAL_H
+#define HB_INTERNAL_H
+
+#include "hashbwn.h"
+
+#include <stdbool.h>
+
+// A table holds the 2^HB_GROUP signed sums of HB_GROUP activations for one lane block of
+// HB_LANE_BYTES (16 float or 32 int16 pixels); HB_BLOCK tables (16 KB) stay in the first-level
+// cache while every output channel looks its sums up.
+enum { HB_GROUP = 5, HB_ENTRIES = 32, HB_LANE_BYTES = 64, HB_BLOCK = 8, HB_CHANNELS = 4 };
+enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
+
+// What a tile of lanes does, worked out from the geometry before anything runs. A lane is one
+// column of output pixels: batch b, rows [segment * steps, + steps), column x.
+typedef struct {
+  hb_conv_geometry g;
+  int lanes;         // per tile
+  int segments;      // vertical pieces each image is cut into
+  int steps;         // output rows per lane
+  int tiles;         // tiles of lanes in all
+  int slots;         // output rows that are unfinished at the same time
+  int64_t lane_count;
+  int row_elems;     // k_w * in_c
+  int groups;        // of HB_GROUP row elements
+  int out_padded;    // out_c rounded up to 8
+  size_t per_thread; // bytes of workspace per thread
+} hb_plan;
+
+struct hb_kernels;
+struct hb_conv {
+  int out_c, k_h, k_w, in_c;
+  int row_elems, groups, out_padded;
+  const struct hb_kernels *kernels;
+  size_t index_bytes;
+  uint8_t *index;  // [k_h][block][out_padded / 4][groups in block][4], each pattern * 8
+};
+struct hb_dense {
+  int out_c, in_c;
+  const struct hb_kernels *kernels;
+  int outputs_per_block;
+  size_t bit_bytes;
+  uint8_t *bits;      // [block][ceil(in_c / 8)][outputs_per_block], bit k = +1
+  uint32_t *words;    // float kernels that take 30 weights a word, or NULL
+  hb_conv *as_conv;   // large batches run as a 1x1 convolution
+};
+
+// The conv entry points run tiles [first, last) of a plan on one thread's workspace.
+typedef struct hb_kernels {
+  const char *name;
+  int dense_block;  // outputs per block of hb_dense.bits
+  void (*conv_f32)(const hb_conv *, const hb_plan *, const hb_scale *, const float *, float *,
+                   char *, int, int);
+  void (*conv_s8)(const hb_conv *, const hb_plan *, const hb_requant *, const int8_t *, int8_t *,
+                  char *, int, int);
+  void (*dense_tables)(const int16_t *, int, uint8_t *);
+  void (*dense_sums)(const uint8_t *, int, const uint8_t *, int32_t *);
+} hb_kernels;
+
+extern const hb_kernels hb_kernels_portable, hb_kernels_avx2, hb_kernels_neon;
+const hb_kernels *hb_pick(void);
+
+bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, int lanes,
+                  int threads);
+void hb_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void *hb_alloc(size_t bytes);  // 64-byte aligned, NULL on failure; release with free()
+
+// Runs task(arg, thread, i) for i in [0, count), shared out over the pool.
+void hb_pool_run(hb_pool *pool, int count, void (*task)(void *, int, int), void *arg);
+
+static inline size_t hb_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+#endif

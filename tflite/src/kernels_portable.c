@@ -1,0 +1,63 @@
+// Kernels in plain C, for any CPU; also the reference of what each function does.
+#include "internal.h"
+
+#include <math.h>
+
+#define HB_VECTOR 16
+#define HB_TARGET
+#define HB_ISA(x) x##_portable
+
+// x[c][lane] = from[lane][c]
+static void pack_f32(const float *const *from, int channels, float *x) {
+  for (int c = 0; c < channels; ++c)
+    for (int l = 0; l < HB_LANES_F32; ++l) x[c * HB_LANES_F32 + l] = from[l][c];
+}
+
+// x[c][lane] = from[lane][c] - zero
+static void pack_s8(const int8_t *const *from, int channels, int zero, int16_t *x) {
+  for (int c = 0; c < channels; ++c)
+    for (int l = 0; l < HB_LANES_S8; ++l)
+      x[c * HB_LANES_S8 + l] = (int16_t)(from[l][c] - zero);
+}
+
+// to[lane][n] = clamp(sums[n][lane] * alpha[n] + bias[n]) where to[lane] is not NULL
+static void store_f32(const float *sums, int channels, const hb_scale *how, float *const *to) {
+  for (int l = 0; l < HB_LANES_F32; ++l) {
+    if (!to[l]) continue;
+    for (int n = 0; n < channels; ++n) {
+      float v = sums[n * HB_LANES_F32 + l] * how->alpha[n] + (how->bias ? how->bias[n] : 0);
+      v = v < how->lo ? how->lo : v;
+      to[l][n] = v > how->hi ? how->hi : v;
+    }
+  }
+}
+
+static int8_t requantise(int32_t sum, int n, const hb_requant *how) {
+  const int32_t biased = (int32_t)((uint32_t)sum + (uint32_t)(how->bias ? how->bias[n] : 0));
+  float v = (float)biased * how->multiplier[n];
+  const float lo = (float)(how->lo - how->out_zero), hi = (float)(how->hi - how->out_zero);
+  v = v > lo ? v : lo;
+  v = v < hi ? v : hi;
+  return (int8_t)((int)lrintf(v) + how->out_zero);
+}
+
+// to[lane][n] = requantise(sums[n][lane] + wide[n][lane]); wide may be NULL
+static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
+                     const hb_requant *how, int8_t *results, int8_t *const *to) {
+  (void)results;
+  for (int l = 0; l < HB_LANES_S8; ++l) {
+    if (!to[l]) continue;
+    for (int n = 0; n < channels; ++n) {
+      const int i = n * HB_LANES_S8 + l;
+      to[l][n] = requantise(sums[i] + (wide ? wide[i] : 0), n, how);
+    }
+  }
+}
+
+#include "conv_lut.h"
+
+const hb_kernels hb_kernels_portable = {
+    .name = "portable",
+    .conv_f32 = conv_f32_portable,
+    .conv_s8 = conv_s8_portable,
+};

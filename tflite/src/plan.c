@@ -1,0 +1,97 @@
+// Geometry: what is refused, and how the output pixels are dealt to lanes.
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_EXTENT = 1 << 24 };
+
+static bool extent_ok(const char *what, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return true;
+  hb_fail("%s is %lld; allowed are %lld to %lld", what, (long long)value, (long long)low,
+          (long long)high);
+  return false;
+}
+
+static bool geometry_ok(const hb_conv *conv, const hb_conv_geometry *g) {
+  if (g->in_c != conv->in_c || g->out_c != conv->out_c || g->k_h != conv->k_h ||
+      g->k_w != conv->k_w) {
+    hb_fail("the geometry says %dx%dx%d -> %d, the weights %dx%dx%d -> %d", g->k_h, g->k_w,
+            g->in_c, g->out_c, conv->k_h, conv->k_w, conv->in_c, conv->out_c);
+    return false;
+  }
+  if (!extent_ok("batch", g->batch, 1, MAX_EXTENT) ||
+      !extent_ok("input height", g->in_h, 1, MAX_EXTENT) ||
+      !extent_ok("input width", g->in_w, 1, MAX_EXTENT) ||
+      !extent_ok("output height", g->out_h, 1, MAX_EXTENT) ||
+      !extent_ok("output width", g->out_w, 1, MAX_EXTENT) ||
+      !extent_ok("stride", g->stride_h < g->stride_w ? g->stride_h : g->stride_w, 1, 1 << 15) ||
+      !extent_ok("stride", g->stride_h > g->stride_w ? g->stride_h : g->stride_w, 1, 1 << 15) ||
+      !extent_ok("dilation height", g->dilation_h, 1, 1 << 15) ||
+      !extent_ok("dilation width", g->dilation_w, 1, 1 << 15) ||
+      !extent_ok("padding above", g->pad_top, 0, MAX_EXTENT) ||
+      !extent_ok("padding left", g->pad_left, 0, MAX_EXTENT))
+    return false;
+  const int64_t in = (int64_t)g->in_h * g->in_w, out = (int64_t)g->out_h * g->out_w;
+  return extent_ok("input elements per image", in, 1, INT32_MAX / g->in_c) &&
+         extent_ok("output elements per image", out, 1, INT32_MAX / conv->out_padded) &&
+         extent_ok("input elements", in * g->in_c, 1, INT64_MAX / 16 / g->batch) &&
+         extent_ok("output elements", out * g->out_c, 1, INT64_MAX / 16 / g->batch) &&
+         extent_ok("output pixels", out, 1, INT32_MAX / 2 / g->batch);
+}
+
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Relative time with `segments` pieces: building a table costs about as much as 84 look-ups per
+// group (64 stores plus packing), a look-up 1 per output channel; whole rounds of threads count.
+static double piece_cost(const hb_plan *p, int segments, int threads) {
+  const hb_conv_geometry *g = &p->g;
+  const int64_t steps = divide_up(g->out_h, segments);
+  const int64_t tiles = divide_up((int64_t)g->batch * segments * g->out_w, p->lanes);
+  const int64_t span = (int64_t)(g->k_h - 1) * g->dilation_h + 1;
+  const int64_t reach = (steps - 1) * g->stride_h + span;
+  int64_t rows = steps * g->k_h;  // input rows that are used
+  if (reach < rows) rows = reach;
+  return (double)divide_up(tiles, threads) *
+         ((double)rows * 84 + (double)steps * g->k_h * p->out_padded);
+}
+
+bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, int lanes,
+                  int threads) {
+  memset(p, 0, sizeof *p);
+  if (!geometry_ok(conv, g)) return false;
+  p->g = *g;
+  p->lanes = lanes;
+  p->row_elems = conv->row_elems;
+  p->groups = conv->groups;
+  p->out_padded = conv->out_padded;
+  double best = 0;
+  for (int s = 1; s <= g->out_h && s <= 512; ++s) {
+    if (s > 1 && divide_up(g->out_h, s) == divide_up(g->out_h, s - 1)) continue;
+    const double cost = piece_cost(p, s, threads);
+    if (s == 1 || cost < best) best = cost, p->segments = s;
+  }
+  p->steps = (int)divide_up(g->out_h, p->segments);
+  p->segments = (int)divide_up(g->out_h, p->steps);
+  p->lane_count = (int64_t)g->batch * p->segments * g->out_w;
+  p->tiles = (int)divide_up(p->lane_count, lanes);
+  const int64_t live = (int64_t)(g->k_h - 1) * g->dilation_h / g->stride_h + 1;
+  p->slots = (int)(live < p->steps ? live : p->steps);
+  // Workspace of one thread; conv_lut.h carves it in this order.
+  const size_t acc = (size_t)p->out_padded * HB_LANE_BYTES;
+  const size_t elems = hb_round_up((size_t)p->row_elems, HB_GROUP * HB_BLOCK);
+  if (acc > SIZE_MAX / 8 / (size_t)p->slots || elems > SIZE_MAX / 4 / HB_LANE_BYTES ||
+      (size_t)g->k_w > SIZE_MAX / 64 / sizeof(int64_t)) {
+    hb_fail("the workspace of a %dx%d convolution with %d outputs does not fit in memory", g->k_h,
+            g->k_w, g->out_c);
+    return false;
+  }
+  p->per_thread = hb_round_up((size_t)HB_BLOCK * HB_ENTRIES * HB_LANE_BYTES, 4096) +  // tables
+                  elems * HB_LANE_BYTES +                                             // row
+                  3 * acc * (size_t)p->slots +                        // int16 and int32 sums
+                  acc +                                               // requantised
+                  hb_round_up((size_t)g->k_w * (size_t)lanes * sizeof(int64_t), 64) +  // columns
+                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +
+                  hb_round_up((size_t)g->in_c * sizeof(float), 64);  // a pixel of padding
+  return true;
+}

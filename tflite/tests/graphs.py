@@ -1,0 +1,136 @@
+"""Small TFLite files, built operator by operator: what tests, fuzz seeds and benchmarks run on.
+
+They are made without a converter so that every shape, option and quantisation can be had exactly,
+wrong ones included.
+"""
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+SAME, VALID = 0, 1
+NONE, RELU, RELU6 = 0, 1, 3
+
+_TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
+    np.dtype(np.int32): schema.TensorType.INT32,
+}
+
+
+class Graph:
+    """One subgraph under construction; tensors are named by their index."""
+
+    def __init__(self):
+        self.model = schema.ModelT()
+        self.model.version = 3
+        self.model.description = b"hashbwn test"
+        self.model.buffers = [schema.BufferT()]
+        self.model.operatorCodes = []
+        self.graph = schema.SubGraphT()
+        self.graph.name = b"main"
+        self.graph.tensors, self.graph.operators = [], []
+        self.model.subgraphs = [self.graph]
+
+    def tensor(self, shape, dtype, scale=None, zero=0, axis=0, data=None) -> int:
+        """A tensor; `scale` a number or one per channel along `axis`, `data` makes it constant."""
+        t = schema.TensorT()
+        t.shape = np.asarray(shape, np.int32)
+        t.type = _TYPES[np.dtype(dtype)]
+        t.name = f"t{len(self.graph.tensors)}".encode()
+        t.hasRank = True
+        t.buffer = 0
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+            t.buffer = len(self.model.buffers) - 1
+        if scale is not None:
+            q = schema.QuantizationParametersT()
+            q.scale = np.atleast_1d(np.asarray(scale, np.float32))
+            q.zeroPoint = np.broadcast_to(np.asarray(zero, np.int64), q.scale.shape).copy()
+            q.quantizedDimension = axis
+            t.quantization = q
+        self.graph.tensors.append(t)
+        return len(self.graph.tensors) - 1
+
+    def constant(self, data, **kwargs) -> int:
+        data = np.asarray(data)
+        return self.tensor(data.shape, data.dtype, data=data, **kwargs)
+
+    def op(self, name, inputs, outputs, options=None, version=1, **fields) -> None:
+        """Appends operator `name` (as in BuiltinOperator) with the options table `options`."""
+        code = getattr(schema.BuiltinOperator, name)
+        codes = [c.builtinCode for c in self.model.operatorCodes]
+        if code not in codes:
+            c = schema.OperatorCodeT()
+            c.builtinCode, c.deprecatedBuiltinCode, c.version = code, min(code, 127), version
+            self.model.operatorCodes.append(c)
+            codes.append(code)
+        entry = self.model.operatorCodes[codes.index(code)]
+        entry.version = max(entry.version, version)
+        o = schema.OperatorT()
+        o.opcodeIndex = codes.index(code)
+        o.inputs, o.outputs = np.asarray(inputs, np.int32), np.asarray(outputs, np.int32)
+        if options:
+            o.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+            o.builtinOptions = getattr(schema, options + "T")()
+            for key, value in fields.items():
+                setattr(o.builtinOptions, key, value)
+        self.graph.operators.append(o)
+
+    def finish(self, inputs, outputs) -> bytes:
+        self.graph.inputs = np.asarray(inputs, np.int32)
+        self.graph.outputs = np.asarray(outputs, np.int32)
+        builder = flatbuffers.Builder(1024)
+        builder.ForceDefaults(True)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    # Layers. Codes are ±1 arrays, filters OHWI, Dense weights [out][in].
+
+    def conv(self, x, codes, alpha, bias, *, out=None, stride=1, dilation=1, padding=SAME,
+             activation=NONE, shape, filter_tensor=None):
+        """CONV_2D; int8 when `out` = (scale, zero) is given; returns (tensor, output shape)."""
+        kh, kw = codes.shape[1:3]
+        y_shape = [
+            shape[0], *(output_extent(n, k, stride, dilation, padding)
+                        for n, k in ((shape[1], kh), (shape[2], kw))), codes.shape[0],
+        ]
+        y, inputs = self._weighted(x, codes, alpha, bias, out, y_shape, filter_tensor)
+        self.op("CONV_2D", inputs, [y], "Conv2DOptions", version=3 if out else 1,
+                padding=padding, strideH=stride, strideW=stride, dilationHFactor=dilation,
+                dilationWFactor=dilation, fusedActivationFunction=activation)
+        return y, y_shape
+
+    def dense(self, x, codes, alpha, bias, *, out=None, activation=NONE, batch,
+              filter_tensor=None):
+        y_shape = [batch, codes.shape[0]]
+        y, inputs = self._weighted(x, codes, alpha, bias, out, y_shape, filter_tensor)
+        self.op("FULLY_CONNECTED", inputs, [y], "FullyConnectedOptions", version=5 if out else 1,
+                fusedActivationFunction=activation)
+        return y, y_shape
+
+    def _weighted(self, x, codes, alpha, bias, out, y_shape, filter_tensor):
+        by_channel = np.asarray(alpha, np.float32).reshape((-1,) + (1,) * (codes.ndim - 1))
+        if out is None:
+            y = self.tensor(y_shape, np.float32)
+            w = self.constant((codes * by_channel).astype(np.float32)) if filter_tensor is None else filter_tensor
+            b = None if bias is None else self.constant(np.asarray(bias, np.float32))
+        else:
+            in_scale = float(self.graph.tensors[x].quantization.scale[0])
+            y = self.tensor(y_shape, np.int8, scale=out[0], zero=out[1])
+            scale = np.asarray(alpha, np.float32) / np.float32(127)
+            w = self.constant((codes * 127).astype(np.int8), scale=scale) if filter_tensor is None else filter_tensor
+            b = None if bias is None else self.constant(
+                np.round(np.asarray(bias) / (in_scale * scale)).astype(np.int32),
+                scale=in_scale * scale)
+        return y, [x, w] + ([] if b is None else [b])
+
+
+def output_extent(n, k, stride, dilation, padding):
+    """Output rows or columns of a convolution over n with kernel k."""
+    if padding == SAME:
+        return -(-n // stride)
+    return (n - (k - 1) * dilation - 1) // stride + 1
