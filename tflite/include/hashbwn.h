@@ -30,12 +30,14 @@ typedef struct {
   int pad_top, pad_left;  // zero rows / columns before the image; what is needed after it follows
 } hb_conv_geometry;
 
-// How int8 results are formed: q = clamp(rint((acc + bias[o]) * multiplier[o]) + out_zero, lo, hi),
+// How int8 results are formed: q = clamp(rint((acc * magnitude[o] + bias[o]) *
+// multiplier[o]) + out_zero, lo, hi) with acc = sum of signed (x - in_zero),
 // rounding halves to even: the float32 requantisation of XNNPACK, within one step of gemmlowp's.
 typedef struct {
   int in_zero, out_zero, lo, hi;
   const int32_t *bias;      // [out_c] or NULL
-  const float *multiplier;  // [out_c]: in_scale * alpha[o] / out_scale
+  const int32_t *magnitude; // [out_c]: |w| of the int8 weights, or NULL for 1
+  const float *multiplier;  // [out_c]: in_scale * weight_scale[o] / out_scale
 } hb_requant;
 
 // How float results are formed: clamp(acc * alpha[o] + bias[o], lo, hi).
@@ -63,7 +65,7 @@ HB_API int hb_conv_s8(const hb_conv *conv, const hb_conv_geometry *g, const hb_r
 HB_API hb_dense *hb_dense_create(int out_c, int in_c, const uint8_t *bits);
 HB_API void hb_dense_destroy(hb_dense *dense);
 HB_API size_t hb_dense_weight_bytes(const hb_dense *dense);
-HB_API size_t hb_dense_workspace(const hb_dense *dense, int batch, int threads);
+HB_API size_t hb_dense_workspace(const hb_dense *dense);
 HB_API int hb_dense_f32(const hb_dense *dense, int batch, const hb_scale *scale, const float *x,
                         float *y, void *workspace, hb_pool *pool);
 HB_API int hb_dense_s8(const hb_dense *dense, int batch, const hb_requant *requant,

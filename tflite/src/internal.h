@@ -4,6 +4,7 @@
 
 #include "hashbwn.h"
 
+#include <math.h>
 #include <stdbool.h>
 
 // A table holds the 2^HB_GROUP signed sums of HB_GROUP activations for one lane block of
@@ -42,11 +43,11 @@ struct hb_dense {
   int outputs_per_block;
   size_t bit_bytes;
   uint8_t *bits;      // [block][ceil(in_c / 8)][outputs_per_block], bit k = +1
-  uint32_t *words;    // float kernels that take 30 weights a word, or NULL
-  hb_conv *as_conv;   // large batches run as a 1x1 convolution
+  int32_t *sign_sum;  // [out_c]: weights of +1 less weights of -1
 };
 
-// The conv entry points run tiles [first, last) of a plan on one thread's workspace.
+// The conv entry points run tiles [first, last) of a plan on one thread's workspace. The Dense ones
+// are NULL where the instruction set has no byte look-up.
 typedef struct hb_kernels {
   const char *name;
   int dense_block;  // outputs per block of hb_dense.bits
@@ -54,8 +55,10 @@ typedef struct hb_kernels {
                    char *, int, int);
   void (*conv_s8)(const hb_conv *, const hb_plan *, const hb_requant *, const int8_t *, int8_t *,
                   char *, int, int);
-  void (*dense_tables)(const int16_t *, int, uint8_t *);
-  void (*dense_sums)(const uint8_t *, int, const uint8_t *, int32_t *);
+  void (*dense_tables_f32)(const float *, int, float, uint8_t *);
+  void (*dense_tables_s8)(const int8_t *, int, uint8_t *);
+  void (*dense_sums_f32)(const uint8_t *, int, const uint8_t *, int32_t *, int32_t *);
+  void (*dense_sums_s8)(const uint8_t *, int, const uint8_t *, int32_t *);
 } hb_kernels;
 
 extern const hb_kernels hb_kernels_portable, hb_kernels_avx2, hb_kernels_neon;
@@ -68,6 +71,17 @@ void *hb_alloc(size_t bytes);  // 64-byte aligned, NULL on failure; release with
 
 // Runs task(arg, thread, i) for i in [0, count), shared out over the pool.
 void hb_pool_run(hb_pool *pool, int count, void (*task)(void *, int, int), void *arg);
+
+// q = clamp(rint((sum * magnitude + bias) * multiplier) + out_zero); see hb_requant.
+static inline int8_t hb_requantise(int32_t sum, int n, const hb_requant *how) {
+  const uint32_t scaled = (uint32_t)sum * (uint32_t)(how->magnitude ? how->magnitude[n] : 1);
+  const int32_t biased = (int32_t)(scaled + (uint32_t)(how->bias ? how->bias[n] : 0));
+  float v = (float)biased * how->multiplier[n];
+  const float lo = (float)(how->lo - how->out_zero), hi = (float)(how->hi - how->out_zero);
+  v = v > lo ? v : lo;
+  v = v < hi ? v : hi;
+  return (int8_t)((int)lrintf(v) + how->out_zero);
+}
 
 static inline size_t hb_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 #endif

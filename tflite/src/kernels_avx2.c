@@ -109,13 +109,14 @@ FN void store_f32(const float *sums, int channels, const hb_scale *how, float *c
 }
 
 // 32 lanes of one channel: int32 sums -> bytes in lane order.
-FN __m256i requantise(const __m256i sum[4], int32_t bias, float multiplier, __m256 lo, __m256 hi,
+FN __m256i requantise(const __m256i sum[4], int n, const hb_requant *how, __m256 lo, __m256 hi,
                       __m256i zero) {
-  const __m256i b = _mm256_set1_epi32(bias);
-  const __m256 m = _mm256_set1_ps(multiplier);
+  const __m256i b = _mm256_set1_epi32(how->bias ? how->bias[n] : 0);
+  const __m256i a = _mm256_set1_epi32(how->magnitude ? how->magnitude[n] : 1);
+  const __m256 m = _mm256_set1_ps(how->multiplier[n]);
   __m256i q[4];
   for (int v = 0; v < 4; ++v) {
-    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(sum[v], b)), m);
+    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_mullo_epi32(sum[v], a), b)), m);
     q[v] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(f, lo), hi));
   }
   const __m256i w0 = _mm256_add_epi16(_mm256_packs_epi32(q[0], q[1]), zero);
@@ -167,9 +168,8 @@ FN void store_s8(const int16_t *sums, const int32_t *wide, int channels, const h
       if (wide)
         sum[v] = _mm256_add_epi32(sum[v], _mm256_load_si256((const __m256i *)(wide + at)));
     }
-    const int32_t bias = how->bias ? how->bias[n] : 0;
     _mm256_store_si256((__m256i *)(results + n * HB_LANES_S8),
-                       requantise(sum, bias, how->multiplier[n], lo, hi, zero));
+                       requantise(sum, n, how, lo, hi, zero));
   }
   for (int n = 0; n < channels; n += 8)
     for (int half = 0; half < HB_LANES_S8; half += 16)
@@ -179,10 +179,24 @@ FN void store_s8(const int16_t *sums, const int32_t *wide, int channels, const h
 
 #include "conv_lut.h"
 
+typedef uint8_t byte_vector __attribute__((vector_size(32), may_alias));
+
+FN byte_vector pick(const uint8_t *table, byte_vector index) {
+  const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+  return (byte_vector)_mm256_shuffle_epi8(t, (__m256i)index);
+}
+
+#include "dense_lut.h"
+
 const hb_kernels hb_kernels_avx2 = {
     .name = "avx2",
     .conv_f32 = conv_f32_avx2,
+    .dense_block = 32,
     .conv_s8 = conv_s8_avx2,
+    .dense_tables_f32 = dense_tables_f32_avx2,
+    .dense_tables_s8 = dense_tables_s8_avx2,
+    .dense_sums_f32 = dense_sums_f32_avx2,
+    .dense_sums_s8 = dense_sums_s8_avx2,
 };
 #else
 typedef int hb_no_avx2_here;

@@ -1,8 +1,6 @@
 // Kernels in plain C, for any CPU; also the reference of what each function does.
 #include "internal.h"
 
-#include <math.h>
-
 #define HB_VECTOR 16
 #define HB_TARGET
 #define HB_ISA(x) x##_portable
@@ -32,16 +30,7 @@ static void store_f32(const float *sums, int channels, const hb_scale *how, floa
   }
 }
 
-static int8_t requantise(int32_t sum, int n, const hb_requant *how) {
-  const int32_t biased = (int32_t)((uint32_t)sum + (uint32_t)(how->bias ? how->bias[n] : 0));
-  float v = (float)biased * how->multiplier[n];
-  const float lo = (float)(how->lo - how->out_zero), hi = (float)(how->hi - how->out_zero);
-  v = v > lo ? v : lo;
-  v = v < hi ? v : hi;
-  return (int8_t)((int)lrintf(v) + how->out_zero);
-}
-
-// to[lane][n] = requantise(sums[n][lane] + wide[n][lane]); wide may be NULL
+// to[lane][n] = hb_requantise(sums[n][lane] + wide[n][lane]); wide may be NULL
 static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
                      const hb_requant *how, int8_t *results, int8_t *const *to) {
   (void)results;
@@ -49,7 +38,7 @@ static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
     if (!to[l]) continue;
     for (int n = 0; n < channels; ++n) {
       const int i = n * HB_LANES_S8 + l;
-      to[l][n] = requantise(sums[i] + (wide ? wide[i] : 0), n, how);
+      to[l][n] = hb_requantise(sums[i] + (wide ? wide[i] : 0), n, how);
     }
   }
 }
@@ -58,6 +47,7 @@ static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
 
 const hb_kernels hb_kernels_portable = {
     .name = "portable",
+    .dense_block = 16,
     .conv_f32 = conv_f32_portable,
     .conv_s8 = conv_s8_portable,
 };

@@ -1,0 +1,185 @@
+// Dense entry points: tables of the input row once, then blocks of outputs shared out over threads.
+#include "internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// 2^18 inputs are the most whose sums of 12-bit planes fit 32 bits.
+enum { MAX_INPUTS = 1 << 18, MAX_BLOCK = 32, BLOCKS_PER_ITEM = 4, TABLE_BYTES = 128 };  // per byte of weights
+
+static int dense_bytes(const hb_dense *d) { return (d->in_c + 7) / 8; }
+static int dense_blocks(const hb_dense *d) {
+  return (d->out_c + d->outputs_per_block - 1) / d->outputs_per_block;
+}
+
+static void pack_dense(hb_dense *d, const uint8_t *bits) {
+  const size_t bytes = (size_t)dense_bytes(d), block = (size_t)d->outputs_per_block;
+  memset(d->bits, 0, d->bit_bytes);
+  for (int o = 0; o < d->out_c; ++o) {
+    const uint8_t *row = bits + (size_t)o * (size_t)d->in_c;
+    uint8_t *to = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
+    for (int k = 0; k < d->in_c; ++k) {
+      to[(size_t)k / 8 * block] |= (uint8_t)((row[k] != 0) << k % 8);
+      d->sign_sum[o] += row[k] ? 1 : -1;
+    }
+  }
+}
+
+hb_dense *hb_dense_create(int out_c, int in_c, const uint8_t *bits) {
+  if (out_c < 1 || in_c < 1 || out_c > 1 << 24 || in_c > MAX_INPUTS ||
+      (int64_t)out_c * in_c > INT32_MAX) {
+    hb_fail("a Dense layer of %d x %d weights is outside what the kernels take", out_c, in_c);
+    return NULL;
+  }
+  hb_dense *d = calloc(1, sizeof *d);
+  if (!d) return hb_fail("no memory for a Dense layer"), NULL;
+  d->out_c = out_c;
+  d->in_c = in_c;
+  d->kernels = hb_pick();
+  d->outputs_per_block = d->kernels->dense_block;
+  d->bit_bytes = (size_t)dense_blocks(d) * (size_t)d->outputs_per_block * (size_t)dense_bytes(d);
+  d->bits = hb_alloc(d->bit_bytes);
+  d->sign_sum = calloc((size_t)out_c, sizeof *d->sign_sum);
+  if (!d->bits || !d->sign_sum) return hb_dense_destroy(d), NULL;
+  pack_dense(d, bits);
+  return d;
+}
+
+void hb_dense_destroy(hb_dense *d) {
+  if (!d) return;
+  free(d->sign_sum);
+  free(d->bits);
+  free(d);
+}
+
+size_t hb_dense_weight_bytes(const hb_dense *d) {
+  return d->bit_bytes + (size_t)d->out_c * sizeof *d->sign_sum;
+}
+
+size_t hb_dense_workspace(const hb_dense *d) {
+  return hb_round_up((size_t)dense_bytes(d) * TABLE_BYTES, 64);
+}
+
+typedef struct {
+  const hb_dense *d;
+  const hb_scale *scale;
+  const hb_requant *requant;
+  const void *x;
+  void *y;
+  const uint8_t *tables;
+  float unit;       // float: size of one step of the upper plane; 0 = tables cannot be used
+  int32_t x_sum;    // int8: sum of the inputs
+} dense_job;
+
+static int weight_sign(const hb_dense *d, int o, int k) {
+  const size_t block = (size_t)d->outputs_per_block, bytes = (size_t)dense_bytes(d);
+  const uint8_t *at = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
+  return at[(size_t)k / 8 * block] >> k % 8 & 1 ? 1 : -1;
+}
+
+// Plain sums, for CPUs without byte look-ups and for inputs that are not finite.
+static float plain_f32(const dense_job *j, int o) {
+  const float *x = j->x;
+  double sum = 0;
+  for (int k = 0; k < j->d->in_c; ++k) sum += weight_sign(j->d, o, k) > 0 ? x[k] : -x[k];
+  return (float)sum;
+}
+
+static int32_t plain_s8(const dense_job *j, int o) {
+  const int8_t *x = j->x;
+  int32_t sum = 0;
+  for (int k = 0; k < j->d->in_c; ++k) sum += weight_sign(j->d, o, k) * x[k];
+  return sum;
+}
+
+static void finish_f32(const dense_job *j, int o, float sum) {
+  const hb_scale *how = j->scale;
+  float v = sum * how->alpha[o] + (how->bias ? how->bias[o] : 0);
+  v = v < how->lo ? how->lo : v;
+  ((float *)j->y)[o] = v > how->hi ? how->hi : v;
+}
+
+static void finish_s8(const dense_job *j, int o, int32_t sum) {
+  const hb_requant *how = j->requant;
+  ((int8_t *)j->y)[o] = hb_requantise(sum - how->in_zero * j->d->sign_sum[o], o, how);
+}
+
+static void block_f32(const dense_job *j, int block) {
+  const hb_dense *d = j->d;
+  const int first = block * d->outputs_per_block;
+  const int many = d->out_c - first < d->outputs_per_block ? d->out_c - first : d->outputs_per_block;
+  if (!d->kernels->dense_sums_f32 || j->unit == 0) {
+    for (int i = 0; i < many; ++i) finish_f32(j, first + i, plain_f32(j, first + i));
+    return;
+  }
+  int32_t high[MAX_BLOCK], low[MAX_BLOCK];
+  const int bytes = dense_bytes(d);
+  d->kernels->dense_sums_f32(d->bits + (size_t)first * (size_t)bytes, bytes, j->tables, high, low);
+  const int32_t offset = 8192 * 2 * bytes;
+  for (int i = 0; i < many; ++i)
+    finish_f32(j, first + i,
+               ((float)(high[i] - offset) + (float)(low[i] - offset) * (1 / 4094.f)) * j->unit);
+}
+
+static void block_s8(const dense_job *j, int block) {
+  const hb_dense *d = j->d;
+  const int first = block * d->outputs_per_block;
+  const int many = d->out_c - first < d->outputs_per_block ? d->out_c - first : d->outputs_per_block;
+  if (!d->kernels->dense_sums_s8) {
+    for (int i = 0; i < many; ++i) finish_s8(j, first + i, plain_s8(j, first + i));
+    return;
+  }
+  int32_t total[MAX_BLOCK];
+  const int bytes = dense_bytes(d);
+  d->kernels->dense_sums_s8(d->bits + (size_t)first * (size_t)bytes, bytes, j->tables, total);
+  for (int i = 0; i < many; ++i)
+    finish_s8(j, first + i, 2 * (total[i] - 512 * 2 * bytes) - j->x_sum);
+}
+
+static void run_item(void *arg, int thread, int item) {
+  (void)thread;
+  const dense_job *j = arg;
+  const int end = dense_blocks(j->d);
+  for (int b = item * BLOCKS_PER_ITEM; b < (item + 1) * BLOCKS_PER_ITEM && b < end; ++b)
+    j->requant ? block_s8(j, b) : block_f32(j, b);
+}
+
+static void run_row(dense_job *j, hb_pool *pool) {
+  const int blocks = dense_blocks(j->d);
+  hb_pool_run(pool, (blocks + BLOCKS_PER_ITEM - 1) / BLOCKS_PER_ITEM, run_item, j);
+}
+
+int hb_dense_f32(const hb_dense *d, int batch, const hb_scale *scale, const float *x, float *y,
+                 void *workspace, hb_pool *pool) {
+  for (int b = 0; b < batch; ++b, x += d->in_c, y += d->out_c) {
+    float most = 0;
+    bool finite = true;
+    for (int k = 0; k < d->in_c; ++k) {
+      const float a = fabsf(x[k]);
+      finite &= a <= 3.4e38f;
+      most = a > most ? a : most;
+    }
+    // Below 1e-30 the scale 2047 / most would overflow on its way; plain sums are exact there.
+    const bool usable = finite && (most == 0 || most > 1e-30f);
+    const float scale_up = most == 0 ? 0 : 2047.f / most;
+    dense_job j = {d, scale, NULL, x, y, workspace, 0, 0};
+    if (usable && d->kernels->dense_tables_f32) {
+      d->kernels->dense_tables_f32(x, d->in_c, scale_up, workspace);
+      j.unit = most == 0 ? 1 : most / 2047.f;
+    }
+    run_row(&j, pool);
+  }
+  return 0;
+}
+
+int hb_dense_s8(const hb_dense *d, int batch, const hb_requant *requant, const int8_t *x,
+                int8_t *y, void *workspace, hb_pool *pool) {
+  for (int b = 0; b < batch; ++b, x += d->in_c, y += d->out_c) {
+    dense_job j = {d, NULL, requant, x, y, workspace, 0, 0};
+    for (int k = 0; k < d->in_c; ++k) j.x_sum += x[k];
+    if (d->kernels->dense_tables_s8) d->kernels->dense_tables_s8(x, d->in_c, workspace);
+    run_row(&j, pool);
+  }
+  return 0;
+}
