@@ -1,0 +1,107 @@
+"""to_lce: a binarised Keras model to a file for Larq Compute Engine."""
+
+import os
+import tempfile
+import warnings
+
+import tensorflow as tf
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.export import encode
+from hashbwn_keras.export.convert import check_model, first_line, quiet_conversion
+from hashbwn_keras.export.filters import Filter, read_filters
+from hashbwn_keras.export.frozen import with_constant_kernels
+from hashbwn_keras.export.litert import check_choice, finished, worth_packing
+from hashbwn_keras.export.matching import check_all_found, layers_with_binary_input, name_filters
+from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.layers import binary_kernels
+
+WEIGHTS = ("packed", "float")
+
+
+def to_lce(
+    model: tf.keras.Model,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    weights: str = "packed",
+    overwrite: bool = False,
+) -> bytes:
+    """Write a file for Larq Compute Engine's interpreter.
+
+    A binary convolution with binary input becomes ``LceBconv2d``, which keeps its scales. One with
+    real input, which LCE itself leaves as float32, is stored as one bit a weight, too.
+
+    Args:
+        model: a built Keras 2 model.
+        path: where to write the file; None writes none.
+        weights: "packed", or "float" to leave layers with real input as LCE's converter does.
+        overwrite: whether an existing ``path`` may be replaced.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        HashBWNError: bad arguments or input; LCE refuses the model; a binary layer whose filter
+            did not come out two-valued; a file that cannot be written.
+        ImportError: larq-compute-engine is not installed.
+    """
+    check_choice("weights", weights, WEIGHTS)
+    check_model(model)
+    if path is not None:
+        check_writable(path, overwrite)
+    flat, filters = read_filters(_convert(model), "The file from Larq Compute Engine")
+    kernels = binary_kernels(model)
+    names = name_filters(filters, kernels)
+    check_all_found(filters, kernels)
+    _warn_of_float_convolutions(filters, names, layers_with_binary_input(kernels))
+    if weights == "packed":
+        _pack(filters)
+    result = finished(flat, model, names, weights=weights, activations="float32", target="lce")
+    if path is not None:
+        atomic_write(path, result, overwrite)
+    return result
+
+
+def _convert(model: tf.keras.Model) -> bytes:
+    try:
+        import larq_compute_engine as lce
+    except ImportError as error:
+        raise ImportError(
+            'to_lce needs larq-compute-engine: pip install "hashbwn_keras[lce]".'
+        ) from error
+    # Not convert_keras_model: on failure it tries another way and hides why the first one failed.
+    with tempfile.TemporaryDirectory() as folder, quiet_conversion():
+        try:
+            with_constant_kernels(model).save(folder, save_format="tf", include_optimizer=False)
+            return lce.convert_saved_model(folder)
+        except (RuntimeError, ValueError) as error:
+            raise HashBWNError(
+                f"Larq Compute Engine refuses model {model.name!r}: {first_line(error)}."
+            ) from error
+
+
+def _warn_of_float_convolutions(
+    filters: list[Filter], names: list[str], with_binary_input: set[str]
+) -> None:
+    """LCE turns a convolution it cannot pack into a float one without a word."""
+    lost = [
+        name
+        for found, name in zip(filters, names, strict=True)
+        if name in with_binary_input and found.storage != "lce"
+    ]
+    if lost:
+        warnings.warn(
+            f"Larq Compute Engine has no binary kernel for {', '.join(lost)}, whose input is "
+            "binary: it runs as a float layer. Only QuantConv2D with unscaled ±1 input, no dead "
+            "channel and groups of 32·n channels becomes LceBconv2d.",
+            stacklevel=3,
+        )
+
+
+def _pack(filters: list[Filter]) -> None:
+    for found in filters:
+        if found.binary and found.storage == "float32":
+            if worth_packing(found):
+                encode.to_lce_dequantize(found)
+            else:
+                encode.to_int8(found)

@@ -1,0 +1,191 @@
+"""to_tflite: a binarised Keras model, or any .tflite file with ±α filters, to a small file."""
+
+import os
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.export import encode
+from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
+from hashbwn_keras.export.filters import Filter, read_filters
+from hashbwn_keras.export.flatbuffer import compact, write_model
+from hashbwn_keras.export.matching import check_all_found, name_filters
+from hashbwn_keras.export.provenance import FORMAT, read_provenance, write_provenance
+from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.layers import binary_kernels
+from hashbwn_keras.recipe import get_recipe
+from hashbwn_keras.version import __version__
+
+WEIGHTS = ("packed", "int8", "float")
+ACTIVATIONS = ("float32", "int8")
+# Below this many weights, the operators that decode a filter take more room than they save.
+SMALLEST_PACKED = 512
+
+PathLike = str | os.PathLike[str]
+
+
+def to_tflite(
+    model: Any,
+    path: PathLike | None = None,
+    *,
+    weights: str = "packed",
+    activations: str = "float32",
+    calibration_data: Any = None,
+    input_type: str = "float32",
+    output_type: str = "float32",
+    overwrite: bool = False,
+) -> bytes:
+    """Write a .tflite file in which binary filters (±α per output channel) are small and exact.
+
+    Any filter that proves two-valued per channel counts, whoever made it; batch-norm is folded
+    into α and bias. docs/format.md specifies the storage, docs/runtimes.md says what runs where.
+
+    Args:
+        model: a built Keras 2 model, or a .tflite file with float or int8 filters (its path, or
+            its bytes).
+        path: where to write the file; None writes none.
+        weights: "packed" (1 bit a weight, decoded once at load by builtin operators), "int8" (±1
+            with scale α, as fast as float32 in stock runtimes), or "float" (as converted).
+        activations: "float32", or "int8" for a full-integer model, first and last layers included.
+        calibration_data: for int8 activations: about 100 to 1,000 inputs as an array, a list or
+            dict of arrays, or a tf.data.Dataset or iterable of batches.
+        input_type: element type of the file's inputs: "float32", or with int8 activations "int8"
+            or "uint8".
+        output_type: the same of its outputs.
+        overwrite: whether an existing ``path`` may be replaced.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        HashBWNError: bad arguments or input; a binary layer whose filter did not come out
+            two-valued; nothing binary in a .tflite file; a file that cannot be written.
+    """
+    check_choice("weights", weights, WEIGHTS)
+    check_choice("activations", activations, ACTIVATIONS)
+    check_choice("input_type", input_type, tuple(IO_TYPES))
+    check_choice("output_type", output_type, tuple(IO_TYPES))
+    if path is not None:
+        check_writable(path, overwrite)
+    if isinstance(model, tf.keras.Model) or not _is_file(model):
+        _check_calibration(activations, calibration_data, input_type, output_type)
+        check_model(model)
+        data = keras_to_tflite(model, calibration_data, input_type, output_type)
+        result = _encode_keras(model, data, weights, activations)
+    else:
+        asked = (activations, input_type, output_type)
+        if calibration_data is not None or asked != ("float32",) * 3 or weights == "float":
+            raise HashBWNError(
+                "A .tflite file can only have its binary filters stored anew (weights 'packed' or "
+                "'int8'): for anything else give the Keras model."
+            )
+        result = _encode_file(*read_file(model), weights)
+    if path is not None:
+        atomic_write(path, result, overwrite)
+    return result
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise HashBWNError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise HashBWNError(f"{name} is {value!r}: choose one of {', '.join(choices)}.")
+
+
+def _check_calibration(
+    activations: str, calibration_data: Any, input_type: str, output_type: str
+) -> None:
+    if activations == "int8" and calibration_data is None:
+        raise HashBWNError(
+            "int8 activations need calibration_data: give about 100 to 1,000 typical inputs."
+        )
+    if activations != "int8" and calibration_data is not None:
+        raise HashBWNError("calibration_data only serves int8 activations: add activations='int8'.")
+    if activations != "int8" and (input_type, output_type) != ("float32", "float32"):
+        raise HashBWNError(
+            f"input_type {input_type!r} and output_type {output_type!r} need activations='int8'."
+        )
+
+
+def _is_file(model: Any) -> bool:
+    return isinstance(model, bytes | bytearray | str | os.PathLike)
+
+
+def read_file(source: bytes | PathLike) -> tuple[bytes, str]:
+    """Return the content of a .tflite file and what errors call it."""
+    if isinstance(source, bytes | bytearray):
+        return bytes(source), "The file"
+    try:
+        with open(source, "rb") as stream:
+            return stream.read(), os.fspath(source)
+    except OSError as error:
+        raise HashBWNError(f"Cannot read {os.fspath(source)} ({error.strerror}).") from error
+
+
+def _encode_keras(model: tf.keras.Model, data: bytes, weights: str, activations: str) -> bytes:
+    flat, filters = read_filters(data, "The converted file")
+    expected = binary_kernels(model)
+    names = name_filters(filters, expected)
+    check_all_found(filters, expected)
+    _store(filters, weights)
+    return finished(flat, model, names, weights=weights, activations=activations)
+
+
+def _encode_file(data: bytes, name: str, weights: str) -> bytes:
+    flat, filters = read_filters(data, name)
+    binary = [found for found in filters if found.binary]
+    if not binary:
+        raise HashBWNError(
+            f"{name} has no filter with two values per output channel: binarise the Keras model "
+            "first (hashbwn_keras.binarize)."
+        )
+    if weights == "packed" and all(f.packed or not worth_packing(f) for f in binary):
+        raise HashBWNError(f"{name} is packed already: use it as it is.")
+    before = read_provenance(flat)
+    layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
+    _store(filters, weights)
+    integer = any(f.storage == "int8" and not encode.has_float_input(f) for f in binary)
+    facts = {"weights": weights, "activations": "int8" if integer else "float32"}
+    return _written(flat, {**before, **facts, "layers": layers})
+
+
+def worth_packing(found: Filter) -> bool:
+    """Whether one bit a weight is the better storage for a binary filter."""
+    # Depthwise filters have their channels last, where GATHER cannot batch; they are small, and
+    # as int8 they stay with XNNPACK.
+    return found.axis == 0 and found.size >= SMALLEST_PACKED
+
+
+def _store(filters: list[Filter], weights: str) -> None:
+    if weights == "float":
+        return
+    for found in filters:
+        if not found.binary or found.storage in ("lce", "lce-dequantize"):
+            continue
+        if weights == "packed" and worth_packing(found):
+            if found.storage != "packed":
+                encode.to_packed(found)
+        elif found.storage not in ("int8", "int8-dequantize"):
+            encode.to_int8(found)
+
+
+def finished(flat: schema.ModelT, model: tf.keras.Model, names: list[str], **facts: str) -> bytes:
+    """Return the file of an edited model, with its provenance.
+
+    Args:
+        flat: the edited model.
+        model: the Keras model it was converted from.
+        names: names of its filters, in their order in the file.
+        facts: how it was exported.
+    """
+    content = {"tensorflow": tf.__version__, "layers": names, **facts}
+    if recipe := get_recipe(model):
+        content["recipe"] = recipe
+    return _written(flat, content)
+
+
+def _written(flat: schema.ModelT, content: dict[str, Any]) -> bytes:
+    write_provenance(flat, {**content, "format": FORMAT, "hashbwn_keras": __version__})
+    compact(flat)
+    return write_model(flat)

@@ -1,0 +1,74 @@
+"""Which filter of a file is which layer of the Keras model."""
+
+import numpy as np
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.export.filters import Filter
+from hashbwn_keras.layers import BinaryKernel
+
+
+def name_filters(filters: list[Filter], kernels: list[BinaryKernel]) -> list[str]:
+    """Return a name for each filter: its binary layer's, else the converter's name of the tensor.
+
+    Filters are told apart by their codes, since the converter makes up names of its own. Must be
+    called before the names of tensors are dropped.
+    """
+    rows = {kernel.name: kernel_rows(kernel) for kernel in kernels}
+    names, free = [], dict(rows)
+    for found in filters:
+        name = next((n for n, r in free.items() if _same(found, r)), None)
+        name = name or next((n for n, r in rows.items() if _same(found, r)), None)
+        free.pop(name or "", None)
+        names.append(name or found.graph.name(found.tensor))
+    return names
+
+
+def check_all_found(filters: list[Filter], kernels: list[BinaryKernel]) -> None:
+    """Check that the filter of each binary layer came out two-valued.
+
+    Raises:
+        HashBWNError: names the layers that did not.
+    """
+    missing = missing_layers(filters, kernels)
+    if missing:
+        raise HashBWNError(
+            f"{len(missing)} of {len(kernels)} binary layers did not come out of the converter "
+            f"with two values per channel: {', '.join(missing)}."
+        )
+
+
+def missing_layers(filters: list[Filter], kernels: list[BinaryKernel]) -> list[str]:
+    """Return the names of the binary layers that no binary filter of the file belongs to."""
+    missing = []
+    for kernel in kernels:
+        rows = kernel_rows(kernel)
+        if rows.shape[1] and not any(_same(found, rows) for found in filters):
+            missing.append(kernel.name)
+    return missing
+
+
+def layers_with_binary_input(kernels: list[BinaryKernel]) -> set[str]:
+    """Return the names of the binary layers whose input quantizer is binary as well."""
+    quantizers = {k.name: getattr(k.layer, "input_quantizer", None) for k in kernels}
+    return {name for name, q in quantizers.items() if getattr(q, "precision", 32) == 1}
+
+
+def kernel_rows(kernel: BinaryKernel) -> np.ndarray:
+    """Return the codes of a Keras kernel as int8 ``[channels, weights per channel]``."""
+    codes = kernel.codes().codes
+    if kernel.axes == (0, 1) and codes.ndim == 4:  # depthwise: height, width, channel, multiplier
+        return codes.reshape(codes.shape[0] * codes.shape[1], -1).T
+    return codes.reshape(-1, codes.shape[-1]).T
+
+
+def _same(found: Filter, rows: np.ndarray) -> bool:
+    """Whether a filter has these codes, up to the sign of a channel (negative batch-norm gamma).
+
+    Channels whose scale is zero in the file have lost their codes and fit any.
+    """
+    if not found.binary or found.size != rows.size or found.shape[found.axis] != len(rows):
+        return False
+    assert found.scales is not None
+    live = found.scales > 0
+    stored, wanted = found.rows()[live], rows[live]
+    return bool(np.all(stored * stored[:, :1] == wanted * wanted[:, :1]))
