@@ -13,10 +13,9 @@ float64 (they decide). Numba releases the GIL here: ``hashing`` runs ranges of c
 import numpy as np
 from numba import njit
 
-_compiled = njit(nogil=True, cache=True, fastmath=True)
+# Without the numpy error model every division checks for zero, and no loop with one is vectorised.
+_compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 
-# Flips are priced in blocks of this many, so that the best one is found without a second full pass.
-_BLOCK = 64
 # A step up must exceed the rounding of float32, or a search could climb for ever.
 _GAIN = 1.0 + 1e-6
 _NEVER = np.int32(2**31 - 1)
@@ -40,56 +39,64 @@ def _state(G, g, b, r):
 
 
 @_compiled
-def _flip(G, g, b, r, j, p, q):
-    """Flip code j; return the new p and q."""
-    p -= 2.0 * b[j] * g[j]
-    q += 4.0 * (G[j, j] - b[j] * r[j])
+def _after_flip(G, g, b, r, j, p, q):
+    """The forms p and q with code j flipped."""
+    return p - 2.0 * b[j] * g[j], q + 4.0 * (G[j, j] - b[j] * r[j])
+
+
+@_compiled
+def _flip(G, b, r, j):
+    """Flip code j and update r."""
     twice = np.float32(2.0) * b[j]
     row = G[j]
     for i in range(b.size):
         r[i] -= twice * row[i]
     b[j] = -b[j]
-    return p, q
 
 
 @_compiled
 def _best_flip(diagonal, g, b, r, p, q, floor, free_at, step, best, price):
     """The flip with the largest J among those that are free at ``step`` or would beat ``best``.
 
-    ``price`` is scratch for one block. Returns (index, J), index −1 if no flip is allowed.
+    ``price`` is scratch. Returns its index, or −1 if no flip is allowed. The three loops are apart,
+    and the second and third compare the bits of the (positive) prices as integers, because so each
+    becomes vector instructions: a plain search for the largest float takes several times as long.
     """
-    K = b.size
+    K = np.int32(b.size)
     p32 = np.float32(p)
     q32 = np.float32(q)
     low = np.float32(floor)
     aspired = np.float32(best)
     two = np.float32(2.0)
     four = np.float32(4.0)
-    found = -1
-    highest = np.float32(-1.0)
-    for start in range(0, K, _BLOCK):
-        size = min(_BLOCK, K - start)
-        top = np.float32(-1.0)
-        for k in range(size):
-            i = start + k
-            pi = p32 - two * b[i] * g[i]
-            qi = q32 + four * (diagonal[i] - b[i] * r[i])
-            value = pi * pi / max(qi, low)
-            free = (free_at[i] <= step) | ((value > aspired) & (free_at[i] != _NEVER))
-            value = value if free else np.float32(-1.0)
-            price[k] = value
-            top = max(top, value)
-        if top > highest:
-            highest = top
-            for k in range(size):
-                if price[k] == top:
-                    found = start + k
-                    break
-    return found, np.float64(highest)
+    now = np.int32(step)
+    for i in range(K):
+        pi = p32 - two * b[i] * g[i]
+        qi = q32 + four * (diagonal[i] - b[i] * r[i])
+        value = pi * pi / max(qi, low)
+        free = (free_at[i] <= now) | ((value > aspired) & (free_at[i] != _NEVER))
+        price[i] = value if free else np.float32(-1.0)
+    bits = price.view(np.int32)
+    highest = np.int32(-1)
+    for i in range(K):
+        highest = max(highest, bits[i])
+    found = K
+    for i in range(K):
+        found = min(found, np.int32(i) if bits[i] == highest else K)
+    return found if found < K else np.int32(-1)
 
 
 @_compiled
-def _sweep_fixed_scale(G, g, b, r, free_at, p, q):
+def _cyclic_descent(G, g, b, r, floor):
+    """The paper's alternation: best scale for the codes, then codes for the scale, until stable."""
+    p, q = _state(G, g, b, r)
+    changed = True
+    while changed and p > 0.0 and q > floor:
+        p, q, changed = _sweep_fixed_scale(G, g, b, r, p, q)
+
+
+@_compiled
+def _sweep_fixed_scale(G, g, b, r, p, q):
     """Discrete cyclic coordinate descent at the scale α = p / q until no code changes.
 
     b_j ← sign(α g_j − α² Σ_{i≠j} G_ji b_i), a zero keeps b_j. Returns p, q and whether any changed.
@@ -103,128 +110,203 @@ def _sweep_fixed_scale(G, g, b, r, free_at, p, q):
             pull = g[j] - alpha * (r[j] - G[j, j] * b[j])
             # The margin is float32's rounding: without it two codes could take turns for ever.
             margin = np.float32(1e-6) * (abs(g[j]) + alpha * (abs(r[j]) + G[j, j]))
-            if pull * b[j] < -margin and free_at[j] != _NEVER:
-                p, q = _flip(G, g, b, r, j, p, q)
+            if pull * b[j] < -margin:
+                p, q = _after_flip(G, g, b, r, j, p, q)
+                _flip(G, b, r, j)
                 changed = True
         any_change |= changed
     return p, q, any_change
 
 
 @_compiled
-def _cyclic_descent(G, g, b, r, free_at, floor):
-    """The paper's alternation: best scale for the codes, then codes for the scale, until stable."""
-    p, q = _state(G, g, b, r)
-    changed = q > floor and p > 0.0
-    while changed:
-        p, q, changed = _sweep_fixed_scale(G, g, b, r, free_at, p, q)
-        changed &= q > floor and p > 0.0
-
-
-@_compiled
-def _climb(G, diagonal, g, b, r, free_at, floor, price):
-    """Make the best single flip until none raises J. Returns J."""
+def _climb(G, diagonal, g, b, r, floor, free_at, price):
+    """Make the best single flip until none raises J. Returns J and the scale."""
+    free_at[:] = 0
     p, q = _state(G, g, b, r)
     J = p * p / max(q, floor)
     while True:
-        j, value = _best_flip(diagonal, g, b, r, p, q, floor, free_at, 0, np.inf, price)
-        if j < 0 or value <= J * _GAIN:
-            return J
-        p, q = _flip(G, g, b, r, j, p, q)
-        J = p * p / max(q, floor)
+        j = _best_flip(diagonal, g, b, r, p, q, floor, free_at, 0, np.inf, price)
+        p_next, q_next = _after_flip(G, g, b, r, j, p, q)
+        value = p_next * p_next / max(q_next, floor)
+        if value <= J * _GAIN:
+            return J, abs(p) / max(q, floor)
+        _flip(G, b, r, j)
+        p, q, J = p_next, q_next, value
 
 
 @_compiled
-def _babai(L, z, scale, b, rest):
+def _babai(L, g, scale, b, rest):
     """Round G⁻¹ g / scale to codes one by one, each making up for the errors of those before.
 
-    ``L`` is the Cholesky factor (G = L Lᵀ) and z = L⁻¹ g, so the residual of codes b is
-    |z / scale − Lᵀ b|² plus a constant: back substitution with every unknown rounded to ±1.
+    With the Cholesky factor L (G = L Lᵀ) the residual of codes b is |L⁻¹ g / scale − Lᵀ b|² plus a
+    constant: solve the triangle, then substitute back with every unknown rounded to ±1.
     """
     K = b.size
     for i in range(K):
-        rest[i] = z[i] / scale
-    for j in range(K - 1, -1, -1):
-        b[j] = np.float32(1.0) if rest[j] >= 0 else np.float32(-1.0)
-        row = L[j]
-        for i in range(j):
-            rest[i] -= row[i] * b[j]
+        row = L[i]
+        known = np.float32(0.0)
+        for j in range(i):
+            known += row[j] * rest[j]
+        rest[i] = (g[i] / scale - known) / row[i]
+    for i in range(K - 1, -1, -1):
+        row = L[i]
+        b[i] = np.float32(1.0) if rest[i] >= 0 else np.float32(-1.0)
+        for j in range(i):
+            rest[j] -= row[j] * b[i]
 
 
 @_compiled
-def _tabu(G, diagonal, g, b, r, free_at, floor, price, steps, state):
-    """Tabu search on J from b; leaves the best codes met in b.
+def _draw(random, n):
+    """A number from 0 to n−1; ``random`` [1] is the state of Knuth's linear generator (MMIX)."""
+    random[0] = random[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+    return np.int64((random[0] >> np.uint64(33)) % np.uint64(n))
+
+
+@_compiled
+def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, random):
+    """Tabu search on J from b; leaves the best codes met in b, with their r and forms (p, q).
 
     Every step makes the best flip, up or down, and forbids undoing it for the tenure,
-    max(10, K/50) + 0..9 steps drawn by ``state``; a flip that beats everything so far is always
-    allowed (aspiration).
+    max(10, K/50) + 0..9 steps; a flip that beats everything so far is always allowed (aspiration).
+    Codes of inputs with a variance up to ``weak`` keep out: going down by flipping them costs
+    nothing, so that the search would do little else. Returns the best J.
     """
     K = b.size
     tenure = max(10, K // 50)
-    p, q = _state(G, g, b, r)
+    for i in range(K):
+        free_at[i] = _NEVER if diagonal[i] <= weak else np.int32(0)
+    p, q = forms
     best = p * p / max(q, floor)
-    champion = b.copy()
+    best_b = b.copy()
+    best_r = r.copy()
     for step in range(1, steps + 1):
-        j, value = _best_flip(diagonal, g, b, r, p, q, floor, free_at, step, best * _GAIN, price)
-        if j < 0:  # K is so small that everything is forbidden: wait
+        j = _best_flip(diagonal, g, b, r, p, q, floor, free_at, step, best * _GAIN, price)
+        if j < 0:  # all are forbidden, as K is so small: wait
             continue
-        p, q = _flip(G, g, b, r, j, p, q)
-        state = (state * np.uint64(6364136223846793005)) + np.uint64(1442695040888963407)
-        free_at[j] = step + tenure + np.int32((state >> np.uint64(33)) % np.uint64(10))
+        p, q = _after_flip(G, g, b, r, j, p, q)
+        _flip(G, b, r, j)
+        free_at[j] = step + tenure + _draw(random, 10)
         value = p * p / max(q, floor)
         if value > best * _GAIN:
             best = value
-            champion[:] = b
-    b[:] = champion
+            best_b[:] = b
+            best_r[:] = r
+            forms[:] = p, q
+    b[:] = best_b
+    r[:] = best_r
+    return best
 
 
 @_compiled
-def search_range(grams, factors, cross, reduced, fixed, codes, first, last, method, steps, seed):
+def _cross(G, g, b, r, forms, other, random):
+    """Flip about half of the codes in which b differs from ``other``."""
+    p, q = forms
+    for j in range(b.size):
+        if b[j] != other[j] and _draw(random, 2) == 0:
+            p, q = _after_flip(G, g, b, r, j, p, q)
+            _flip(G, b, r, j)
+    forms[:] = p, q
+
+
+@_compiled
+def _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, random):
+    """Tabu search from every row of ``pool``, then from their crossings; the best to pool[0].
+
+    ``rounds`` searches of ``steps`` steps in all. A crossing takes the place of the worst member if
+    it is better than that and not in the pool yet.
+    """
+    members, K = pool.shape
+    # The last row is for the child.
+    b = np.empty((members + 1, K), np.float32)
+    r = np.empty((members + 1, K), np.float32)
+    forms = np.empty((members + 1, 2))
+    J = np.empty(members)
+    for k in range(members):
+        b[k] = pool[k]
+        forms[k] = _state(G, g, b[k], r[k])
+        J[k] = _tabu(
+            G, diagonal, g, b[k], r[k], forms[k], floor, weak, free_at, price, steps, random
+        )
+    for _ in range(members, rounds):
+        first = _draw(random, members)
+        second = (first + 1 + _draw(random, members - 1)) % members
+        b[-1], r[-1], forms[-1] = b[first], r[first], forms[first]
+        _cross(G, g, b[-1], r[-1], forms[-1], b[second], random)
+        value = _tabu(
+            G, diagonal, g, b[-1], r[-1], forms[-1], floor, weak, free_at, price, steps, random
+        )
+        worst = np.argmin(J)
+        if value > J[worst]:
+            known = False
+            for k in range(members):
+                known |= (b[k] == b[-1]).all()
+            if not known:
+                J[worst] = value
+                b[worst], r[worst], forms[worst] = b[-1], r[-1], forms[-1]
+    pool[0] = b[np.argmax(J)]
+
+
+@_compiled
+def search_range(
+    grams, factors, cross, codes, first, last, method, scales, weak, rounds, steps, seed
+):
     """Search the channels ``first..last−1`` of flattened problems; changes ``codes`` in place.
 
     Args:
         grams: float32 [B, K, K].
         factors: float32 [B, K, K], lower Cholesky factors; unused by method 0.
         cross: float32 [B·T, K], problem b·T + t being channel t of Gram matrix b.
-        reduced: float32 [B·T, K], L⁻¹ g; unused by method 0.
-        fixed: bool [B, K], codes that no moment depends on and that stay as they are.
         codes: float32 [B·T, K] of ±1, the sign start.
-        method: 0 = cyclic descent, 1 = climbing from two starts, 2 = and tabu search from the best.
-        steps: tabu steps.
-        seed: of the tenures; every channel starts from the same one, so that its result does not
-            depend on which others are solved with it.
+        method: 0 = cyclic descent, 1 = climbing from two starts, 2 = and tabu search from the
+            better, 3 = and evolution from all.
+        scales: float32 [S], multiples of the scale of the climbed sign start at which Babai's
+            rounding makes the other starts, one for methods 1 and 2.
+        weak: variance up to which an input's code keeps out of tabu search.
+        rounds, steps: tabu searches (method 3; method 2 makes one) and steps in each.
+        seed: of the tenures and crossings; every channel starts from the same one, so that its
+            result does not depend on which others are solved with it.
     """
     K = cross.shape[1]
     T = cross.shape[0] // grams.shape[0]
+    starts = len(scales) + 1
+    pool = np.empty((starts, K), np.float32)
     r = np.empty(K, np.float32)
-    price = np.empty(_BLOCK, np.float32)
+    price = np.empty(K, np.float32)
     diagonal = np.empty(K, np.float32)
     free_at = np.empty(K, np.int32)
-    other = np.empty(K, np.float32)
+    random = np.empty(1, np.uint64)
+    forms = np.empty(2)
     for problem in range(first, last):
         G = grams[problem // T]
         g = cross[problem]
         b = codes[problem]
+        random[0] = seed
         trace = 0.0
         for i in range(K):
             diagonal[i] = G[i, i]
             trace += np.float64(G[i, i])
-            free_at[i] = _NEVER if fixed[problem // T, i] else np.int32(0)
         floor = 1e-9 * trace
         if method == 0:
-            _cyclic_descent(G, g, b, r, free_at, floor)
+            _cyclic_descent(G, g, b, r, floor)
             continue
-        J = _climb(G, diagonal, g, b, r, free_at, floor, price)
-        p, q = _state(G, g, b, r)
-        if p > 0.0 and q > floor:
-            other[:] = b
-            _babai(factors[problem // T], reduced[problem], np.float32(p / q), other, r)
-            for i in range(K):
-                if fixed[problem // T, i]:
-                    other[i] = b[i]
-            if _climb(G, diagonal, g, other, r, free_at, floor, price) > J * _GAIN:
-                b[:] = other
+        J, alpha = _climb(G, diagonal, g, b, r, floor, free_at, price)
+        if alpha == 0.0:  # the channel depends on no input
+            continue
+        pool[0] = b
+        for k in range(1, starts):
+            _babai(factors[problem // T], g, np.float32(alpha) * scales[k - 1], pool[k], r)
+        if method < 3:
+            value, _ = _climb(G, diagonal, g, pool[1], r, floor, free_at, price)
+            if value > J * _GAIN:
+                pool[0] = pool[1]
         if method == 2:
-            _tabu(G, diagonal, g, b, r, free_at, floor, price, steps, np.uint64(seed))
+            forms[:] = _state(G, g, pool[0], r)
+            _tabu(G, diagonal, g, pool[0], r, forms, floor, weak, free_at, price, steps, random)
+        elif method == 3:
+            _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, random)
+        b[:] = pool[0]
+        if method > 1:  # whatever tabu search left out
+            _climb(G, diagonal, g, b, r, floor, free_at, price)
 
 
 @_compiled

@@ -21,17 +21,25 @@ and for a fixed scale each code in turn takes the sign that lowers (1), all othe
 
 It stops where no code wants to change *at the present scale*.
 
-**The better one** puts (2) into (1): the residual becomes v − J(b) with
+**The better ones** put (2) into (1): the residual becomes v − J(b) with
 
     J(b) = (g·b)² / bᵀ G b                                                                    (4)
 
-and maximises J over the codes alone, the scale following every flip. Since every fixed point of
-(2)–(3) can only be improved by a flip that raises J, this search sees all moves that the paper's
-sees and more. It climbs by best single flips from two starts, the signs of the weights and Babai's
-rounding of G⁻¹g (GPTQ without its clipping), "one_opt"; then goes on from the better of the two
-through downhill moves by tabu search, "tabu". Up to K = 16 all codes are simply tried, "exact".
+and maximise J over the codes alone, the scale following every flip. Whatever lowers (1) at a fixed
+scale also raises J, but not the other way round: a fixed point of (2)–(3) can often still be
+improved by a single flip. With r = G b at hand, pricing all K flips of a channel costs O(K) and
+making one costs O(K), so many can be made:
 
-The loops are in :mod:`hashbwn_keras._search`; here are the problem, the starts and the checks.
+    "one_opt"   best single flips until none raises J, from two starts: the signs of the weights,
+                and Babai's rounding of G⁻¹g / α (what GPTQ does, at one bit)
+    "tabu"      goes on from the better of the two, downhill too, without undoing recent flips
+    "evolve"    tabu search from several starts, then from crossings of the best found: two good
+                solutions mostly differ in few codes, and it is these that a crossing tries anew
+                (Lü, Glover, Hao, "A hybrid metaheuristic approach to solving the UBQP problem",
+                EJOR 2010)
+    "exact"     all codes, for K up to 16
+
+The loops are compiled, in :mod:`hashbwn_keras._search`; here are the problem and the checks.
 """
 
 import os
@@ -47,16 +55,25 @@ from numpy.typing import ArrayLike, NDArray
 from hashbwn_keras import _search
 from hashbwn_keras.errors import HashBWNError
 
-METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "exact")
+METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "evolve", "exact")
 EXACT_LIMIT = 16
 """Largest K that is solved by enumeration: 2^15 trials a channel take about a millisecond."""
-TABU_STEPS_PER_CODE = 2
 MIN_SCALE = 2.0**-20
 """Scale of a channel that keeps nothing, and lower bound of all others.
 
 Small enough to add nothing, yet above 1.2e-7, the limit under which Larq Compute Engine takes a
 channel for zero and turns its whole layer to float.
 """
+# What follows was measured on ResNet-20 (benchmarks/solver.md); results hardly depend on it.
+BABAI_SCALES = (1.0, 0.8, 1.25, 0.64, 1.5625)  # of the start's own scale, for more starts
+ROUNDS_PER_K = 4  # a tabu search inside "evolve" takes K / 4 steps
+WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
+SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
+
+_NOT_A_GRAM = (
+    "gram has clearly negative eigenvalues: give XᵀX or a covariance of real inputs, not a "
+    "difference of two."
+)
 
 
 @dataclass(frozen=True)
@@ -93,18 +110,21 @@ def solve(
         cross: [K, T] or [B, K, T], cross moments g of inputs and float outputs, a column each
             output channel.
         method: "sign": codes of ``init``, with their best scale. "dcc": the paper's discrete cyclic
-            coordinate descent from there. "one_opt", "tabu": single flips and tabu search on J.
-            "exact": all codes tried, K ≤ 16. "auto": "exact" if K ≤ 16, else "tabu".
+            coordinate descent from there. "one_opt", "tabu", "evolve": searches of increasing
+            depth on J. "exact": all codes tried, K ≤ 16. "auto": "exact" if K ≤ 16, else "evolve".
         init: float weights like ``cross``, whose signs are the start; where they are zero, and
             everywhere without ``init``, the sign of ``cross``; where that is zero too, +1.
-        seed: of the tabu tenures. Same arguments, same result on one machine, for any number of
-            threads; each channel's result is independent of the others.
+        seed: of tabu tenures and crossings. Same arguments, same result on one machine, for any
+            number of threads; each channel's result is independent of the others.
         damping: λ; the search sees G + λ · mean(diag G) · I, which guards against few patches.
-        steps: tabu steps a channel; by default 2 K.
+        steps: tabu steps a channel. By default 2 K for "tabu"; for "evolve" 16 K but at most 8,192,
+            or 2 K where that is more.
 
     Returns:
-        Codes of which g·b ≥ 0 in every channel. ``objective`` is never below that of "sign"
-        (with ``damping``: of the damped problem).
+        Codes with g·b ≥ 0 in every channel. ``objective`` is never below that of "sign" (with
+        ``damping``: of the damped problem); after a search on J no single flip improves it beyond
+        float32's rounding. A channel that depends on no input keeps the start's codes and gets
+        :data:`MIN_SCALE`; so do the codes of inputs that never vary.
 
     Raises:
         HashBWNError: shapes that do not fit, NaN or infinite values, a ``gram`` that is not
@@ -116,110 +136,117 @@ def solve(
     batched = np.ndim(gram) == 3
     B, K, T = g.shape
     if method == "auto":
-        method = "exact" if K <= EXACT_LIMIT else "tabu"
+        method = "exact" if K <= EXACT_LIMIT else "evolve"
     if method == "exact" and K > EXACT_LIMIT:
         raise HashBWNError(
             f'method="exact" tries all 2^K codes and K is {K}: use it up to K = {EXACT_LIMIT}, '
             'or method="tabu".'
         )
     if steps is None:
-        steps = TABU_STEPS_PER_CODE * K
-    if steps < 0 or damping < 0:
-        raise HashBWNError(f"steps={steps} and damping={damping} must not be negative.")
+        steps = 2 * K if method == "tabu" else max(2 * K, min(16 * K, 8192))
+    if steps < 0 or not 0 <= damping < np.inf:
+        raise HashBWNError(f"steps={steps} and damping={damping} must be finite and not negative.")
 
     # One row a channel, and moments of order one: J only changes by a factor, and float32 suffices.
     level = np.trace(G, axis1=1, axis2=2)[:, None, None] / K
-    G_unit = np.divide(G, level, out=np.zeros_like(G), where=level > 0)
-    rows = g.transpose(0, 2, 1).reshape(B * T, K)
-    peak = np.abs(rows).max(axis=1, keepdims=True)
-    rows = np.divide(rows, peak, out=np.zeros_like(rows), where=peak > 0)
-    start_rows = start.transpose(0, 2, 1).reshape(B * T, K)
-    damped = G_unit + damping * np.eye(K)
+    unit = _plus_diagonal(_ratio(G, np.broadcast_to(level, G.shape)), damping)
+    peak = np.abs(g).max(axis=1, keepdims=True)
+    g_unit = _ratio(g, np.broadcast_to(peak, g.shape))
+    factors = _factors(_plus_diagonal(unit, SLACK * K))
 
-    found = start_rows.copy()
+    rows = np.ascontiguousarray(g_unit.transpose(0, 2, 1)).reshape(B * T, K)
+    found = np.ascontiguousarray(start.transpose(0, 2, 1)).reshape(B * T, K)
     if method == "exact":
-        _in_threads(partial(_search.enumerate_range, damped, rows, found), B * T)
+        _in_threads(partial(_search.enumerate_range, unit, rows, found), B * T)
     elif method != "sign":
-        _search_codes(damped, _fixed(G_unit), rows, found, method, steps, seed)
+        weak = WEAK_INPUT + damping
+        _search_codes(unit, factors, rows, found, method, weak, steps, seed)
 
     b = found.reshape(B, T, K).transpose(0, 2, 1)
-    p, q = _forms(damped, rows.reshape(B, T, K).transpose(0, 2, 1), b)
-    p0, q0 = _forms(damped, rows.reshape(B, T, K).transpose(0, 2, 1), start)
-    # Searches decide in float32: where the start was as good in float64, keep it.
-    worse = _ratio(p * p, q) < _ratio(p0 * p0, q0)
-    b = np.where(worse[:, None, :], start, b)
-    return _finish(G, g, b, batched)
-
-
-def _finish(G: NDArray, g: NDArray, b: NDArray, batched: bool) -> HashCodes:
-    """Best scale and objective of the codes, from the moments as given, in float64."""
-    p, q = _forms(G, g, b)
-    b = np.where(p[:, None, :] < 0, -b, b)
-    p = np.abs(p)
-    codes = b.astype(np.int8)
-    scales = np.maximum(_ratio(p, q), MIN_SCALE)
-    objective = _ratio(p * p, q)
+    still = np.diagonal(G, axis1=1, axis2=2)[:, :, None] <= 1e-12 * level
+    b = np.where(still, start, b)
+    # Searches decide in float32: where the start is as good in float64, keep it.
+    better = _objective(unit, g_unit, b) > _objective(unit, g_unit, start)
+    b = np.where(better[:, None, :], b, start)
+    solution = _scaled(G, g, b)
     if batched:
-        return HashCodes(codes, scales, objective)
-    return HashCodes(codes[0], scales[0], objective[0])
+        return solution
+    return HashCodes(solution.codes[0], solution.scales[0], solution.objective[0])
+
+
+def _scaled(G: NDArray, g: NDArray, b: NDArray) -> HashCodes:
+    """The codes, signed so that g·b ≥ 0, with formulas (2) and (4) in float64."""
+    p, q = _forms(G, g, b)
+    codes = np.where(p[:, None, :] < 0, -b, b).astype(np.int8)
+    return HashCodes(codes, np.maximum(_ratio(np.abs(p), q), MIN_SCALE), _ratio(p * p, q))
+
+
+def _objective(G: NDArray, g: NDArray, b: NDArray) -> NDArray:
+    p, q = _forms(G, g, b)
+    return _ratio(p * p, q)
 
 
 def _forms(G: NDArray, g: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
-    """The forms p = g·b and q = bᵀ G b of every channel, [B, T]."""
+    """The forms g·b and bᵀ G b of every channel, [B, T]."""
     return (g * b).sum(axis=1), ((G @ b) * b).sum(axis=1)
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
+    """The quotient, 0 where the denominator is not positive."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _fixed(G: NDArray) -> NDArray:
-    """Codes of inputs that never vary: no flip of them matters, so none is tried."""
-    return np.diagonal(G, axis1=1, axis2=2) <= 1e-12
+def _plus_diagonal(G: NDArray, value: float) -> NDArray:
+    """A copy of G [B, K, K] with ``value`` added to the diagonals."""
+    G = G.copy()
+    np.einsum("bii->bi", G)[...] += value
+    return G
 
 
 def _search_codes(
-    G: NDArray, fixed: NDArray, g: NDArray, codes: NDArray, method: str, steps: int, seed: int
+    G: NDArray,
+    factors: NDArray,
+    g: NDArray,
+    codes: NDArray,
+    method: str,
+    weak: float,
+    steps: int,
+    seed: int,
 ) -> None:
     """Run the compiled search on all channels; ``codes`` [B·T, K] is changed in place."""
-    B, K, _ = G.shape
-    if method == "dcc":
-        factors = reduced = np.zeros((B, 1, 1), np.float32)
-        reduced = reduced[:, 0]
-    else:
-        # A little on the diagonal makes the factor exist where inputs repeat each other.
-        factors = np.linalg.cholesky(G + 1e-4 * np.eye(K))
-        columns = g.reshape(B, -1, K).transpose(0, 2, 1)
-        reduced = np.linalg.solve(factors, columns).transpose(0, 2, 1).reshape(-1, K)
-        reduced = reduced.astype(np.float32)
-        factors = factors.astype(np.float32)
+    rounds = max(2, round(steps * ROUNDS_PER_K / G.shape[1])) if method == "evolve" else 1
+    # Few rounds are better spent on crossings of two than on many starts.
+    starts = min(1 + len(BABAI_SCALES), max(2, rounds // 4))
     work = codes.astype(np.float32)
     run = partial(
         _search.search_range,
         G.astype(np.float32),
-        factors,
+        factors.astype(np.float32),
         g.astype(np.float32),
-        reduced,
-        fixed,
         work,
-        method=("dcc", "one_opt", "tabu").index(method),
-        steps=steps,
-        seed=seed,
+        method=("dcc", "one_opt", "tabu", "evolve").index(method),
+        scales=np.array(BABAI_SCALES[: starts - 1], np.float32),
+        weak=weak,
+        rounds=rounds,
+        steps=-(-steps // rounds),
+        seed=np.uint64(seed % 2**64),
     )
-    _in_threads(run, codes.shape[0])
+    _in_threads(run, len(work))
     codes[:] = work
 
 
 def _in_threads(run: Any, problems: int) -> None:
     """Call ``run(first, last)`` on ranges of problems in as many threads as there are cores."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = min(threads or 1, problems)
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    threads = min(problems, len(affinity(0)) if affinity else os.cpu_count() or 1)
     # Several ranges a thread, because searches differ in length.
     edges = np.linspace(0, problems, min(problems, 4 * threads) + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(run, int(a), int(b)) for a, b in pairwise(edges)]
-        for job in jobs:
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for job in [pool.submit(run, int(a), int(b)) for a, b in pairwise(edges)]:
             job.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt waits for the running ranges only
 
 
 def _checked(
@@ -246,26 +273,22 @@ def _checked(
     if G.ndim == 2:
         G, g, w = G[None], g[None], w[None]
     start = np.where(w != 0, np.sign(w), np.where(g < 0, -1.0, 1.0))
-    return _positive_semidefinite(G), g, start
-
-
-def _positive_semidefinite(G: NDArray) -> NDArray:
-    """The symmetric part of G, after checking that G is a Gram matrix up to rounding."""
-    trace = np.trace(G, axis1=1, axis2=2)[:, None, None]
     transposed = G.transpose(0, 2, 1)
     asymmetry = np.abs(G - transposed).max()
-    if asymmetry > 1e-5 * np.abs(G).max():
+    if asymmetry > SLACK * np.abs(G).max():
         raise HashBWNError(
             f"gram is not symmetric (entries differ by {asymmetry:.3g}): give XᵀX or a covariance."
         )
     G = 0.5 * (G + transposed)
-    # Float32 moments of dependent inputs have eigenvalues down to about −1e-6 of the trace.
-    slack = np.where(trace > 0, 1e-5 * trace, 1e-300)
+    # No entry of a positive semidefinite matrix exceeds its trace; the rest shows in the factors.
+    if (np.abs(G).max(axis=(1, 2)) > (1 + SLACK) * np.trace(G, axis1=1, axis2=2)).any():
+        raise HashBWNError(_NOT_A_GRAM)
+    return G, g, start
+
+
+def _factors(G: NDArray) -> NDArray:
+    """Lower Cholesky factors [B, K, K], which exist only of positive definite matrices."""
     try:
-        np.linalg.cholesky(G + slack * np.eye(G.shape[-1]))
+        return np.linalg.cholesky(G)
     except np.linalg.LinAlgError:
-        raise HashBWNError(
-            "gram has clearly negative eigenvalues: give XᵀX or a covariance, not a correlation "
-            "that was edited or a difference of moments."
-        ) from None
-    return G
+        raise HashBWNError(_NOT_A_GRAM) from None

@@ -281,7 +281,7 @@ class Moments:
         if self.count < PATCHES_PER_INPUT * K // 2:
             warnings.warn(
                 f"Only {self.count} patches for {K} weights a channel: the codes will fit their "
-                f"noise; give more calibration images ({PATCHES_PER_INPUT * K} patches are enough).",
+                f"noise; give more calibration images, {PATCHES_PER_INPUT * K} patches are enough.",
                 CalibrationWarning,
                 stacklevel=2,
             )
