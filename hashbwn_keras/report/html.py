@@ -21,9 +21,10 @@ h2 { font-size:17px; margin:0 0 2px } .lead { color:var(--soft); margin:4px 0 24
 .card, section { background:var(--card); border:1px solid var(--line); border-radius:12px }
 .card { padding:16px 18px } .card b { display:block; font-size:27px; letter-spacing:-.02em;
   font-variant-numeric:tabular-nums; line-height:1.25 } .card span { color:var(--soft);
-  font-size:13px } .card i { font-style:normal; color:var(--soft); font-weight:400 }
+  font-size:13px } .card i { font-style:normal;
+  color:var(--soft); font-weight:400; font-size:19px; letter-spacing:0 }
 section { margin-top:18px; padding:20px 22px } section > p { margin:0 0 12px; color:var(--soft);
-  font-size:13.5px; max-width:78ch }
+  font-size:13.5px; max-width:92ch }
 svg { display:block; width:100%; height:auto; font-family:var(--font) }
 svg text { fill:var(--ink); font-size:12px } svg .soft { fill:var(--soft); font-size:11px }
 svg .grid { stroke:var(--line) } svg .binary { fill:var(--binary) } svg .float { fill:var(--float) }

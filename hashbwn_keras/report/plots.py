@@ -1,7 +1,7 @@
 """Plots of a report as inline SVG; colours come from the page's style."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -63,7 +63,7 @@ def error_key(layers: Sequence[LayerReport]) -> str:
 
 def sizes(layers: Sequence[LayerReport]) -> str:
     """Return two bars for each layer: bytes in the float and in the binary network."""
-    top = max((layer.float_bytes for layer in layers), default=1)
+    top = _nice(max((layer.float_bytes for layer in layers), default=0))
     right = 170
     rows = []
     for i, layer in enumerate(layers):
@@ -100,7 +100,7 @@ def scales(layer: LayerReport) -> str:
     if not layer.scales:
         return ""
     values = np.asarray(layer.scales)
-    counts, _ = np.histogram(values, bins=24)
+    counts, _ = np.histogram(values, bins=int(np.clip(len(values) // 3, 8, 24)))
     width, height = 150, 46
     step = width / len(counts)
     bars = "".join(
@@ -128,11 +128,13 @@ def _x(value: float, top: float, right: int) -> float:
 
 
 def _nice(top: float) -> float:
-    """Return the next of 1, 2, 5 times a power of ten, so that grid lines have round values."""
+    """Return the next value whose quarters are round, for the grid lines."""
     if top <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(top))
-    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= top * 0.999)
+    return next(
+        m * power for m in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if m * power >= top * 0.999
+    )
 
 
 def _name(layer: LayerReport, y: int) -> str:
@@ -141,7 +143,7 @@ def _name(layer: LayerReport, y: int) -> str:
     return f"<text{kind} x={_LEFT - 10} y={y + 15} text-anchor=end>{escape(name)}</text>"
 
 
-def _axis(top: float, rows: int, right: int, label) -> str:
+def _axis(top: float, rows: int, right: int, label: Callable[[float], str]) -> str:
     lines = []
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = _x(share * top, top, right)

@@ -43,7 +43,7 @@ class Difference:
         self.wanted.add(int(count), wanted_mean, wanted_variance)
 
     def relative_error(self) -> float:
-        """Return Σ var(binary − float) / Σ var(float); infinite if only the float one is constant."""
+        """Return Σ var(binary − float) / Σ var(float); infinite if only float is constant."""
         wanted, difference = float(np.sum(self.wanted.squares)), np.sum(self.difference.squares)
         if wanted > 0:
             return float(difference / wanted)
