@@ -61,6 +61,17 @@ size_t hb_dense_workspace(const hb_dense *d) {
   return hb_round_up((size_t)dense_bytes(d) * TABLE_BYTES, 64);
 }
 
+static int weight_sign(const hb_dense *d, int o, int k) {
+  const size_t block = (size_t)d->outputs_per_block, bytes = (size_t)dense_bytes(d);
+  const uint8_t *at = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
+  return at[(size_t)k / 8 * block] >> k % 8 & 1 ? 1 : -1;
+}
+
+void hb_dense_bits(const hb_dense *d, uint8_t *bits) {
+  for (int o = 0; o < d->out_c; ++o)
+    for (int k = 0; k < d->in_c; ++k) *bits++ = weight_sign(d, o, k) > 0;
+}
+
 typedef struct {
   const hb_dense *d;
   const hb_scale *scale;
@@ -71,12 +82,6 @@ typedef struct {
   float unit;       // float: size of one step of the upper plane; 0 = tables cannot be used
   int32_t x_sum;    // int8: sum of the inputs
 } dense_job;
-
-static int weight_sign(const hb_dense *d, int o, int k) {
-  const size_t block = (size_t)d->outputs_per_block, bytes = (size_t)dense_bytes(d);
-  const uint8_t *at = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
-  return at[(size_t)k / 8 * block] >> k % 8 & 1 ? 1 : -1;
-}
 
 // Plain sums, for CPUs without byte look-ups and for inputs that are not finite.
 static float plain_f32(const dense_job *j, int o) {

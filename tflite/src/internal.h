@@ -69,6 +69,10 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
 void hb_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *hb_alloc(size_t bytes);  // 64-byte aligned, NULL on failure; release with free()
 
+// The weights again, one byte each, in the order they were given.
+void hb_conv_bits(const hb_conv *conv, uint8_t *bits);
+void hb_dense_bits(const hb_dense *dense, uint8_t *bits);
+
 // Runs task(arg, thread, i) for i in [0, count), shared out over the pool.
 void hb_pool_run(hb_pool *pool, int count, void (*task)(void *, int, int), void *arg);
 

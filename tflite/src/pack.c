@@ -22,22 +22,33 @@ static bool filter_ok(int out_c, int k_h, int k_w, int in_c) {
 // The bits of one group of row elements, as the byte a look-up scales by 8: pattern * 8.
 static uint8_t pattern(const uint8_t *row, int first, int row_elems) {
   unsigned p = 0;
-  for (int i = 0; i < HB_GROUP && first + i < row_elems; ++i) p |= (unsigned)(row[first + i] != 0) << i;
+  for (int i = 0; i < HB_GROUP && first + i < row_elems; ++i)
+    p |= (unsigned)(row[first + i] != 0) << i;
   return (uint8_t)(p * 8);
 }
 
+// Where the index byte of kernel row ky, group g and output n lies.
+static size_t index_at(const hb_conv *c, int ky, int g, int n) {
+  const int g0 = g / HB_BLOCK * HB_BLOCK;
+  const int in_block = c->groups - g0 < HB_BLOCK ? c->groups - g0 : HB_BLOCK;
+  const size_t row = (size_t)ky * (size_t)c->groups + (size_t)g0;
+  return row * (size_t)c->out_padded + (size_t)(n / HB_CHANNELS * in_block + g - g0) * HB_CHANNELS +
+         (size_t)(n % HB_CHANNELS);
+}
+
 static void pack_indices(const hb_conv *c, const uint8_t *bits) {
-  uint8_t *out = c->index;
-  for (int ky = 0; ky < c->k_h; ++ky)
-    for (int g0 = 0; g0 < c->groups; g0 += HB_BLOCK) {
-      const int end = g0 + HB_BLOCK < c->groups ? g0 + HB_BLOCK : c->groups;
-      for (int n0 = 0; n0 < c->out_padded; n0 += HB_CHANNELS)
-        for (int g = g0; g < end; ++g)
-          for (int n = n0; n < n0 + HB_CHANNELS; ++n) {
-            const uint8_t *row = bits + ((size_t)n * c->k_h + ky) * c->row_elems;
-            *out++ = n < c->out_c ? pattern(row, g * HB_GROUP, c->row_elems) : 0;
-          }
-    }
+  memset(c->index, 0, c->index_bytes);
+  for (int n = 0; n < c->out_c; ++n)
+    for (int ky = 0; ky < c->k_h; ++ky, bits += c->row_elems)
+      for (int g = 0; g < c->groups; ++g)
+        c->index[index_at(c, ky, g, n)] = pattern(bits, g * HB_GROUP, c->row_elems);
+}
+
+void hb_conv_bits(const hb_conv *c, uint8_t *bits) {
+  for (int n = 0; n < c->out_c; ++n)
+    for (int ky = 0; ky < c->k_h; ++ky)
+      for (int k = 0; k < c->row_elems; ++k)
+        *bits++ = c->index[index_at(c, ky, k / HB_GROUP, n)] >> (3 + k % HB_GROUP) & 1;
 }
 
 hb_conv *hb_conv_create(int out_c, int k_h, int k_w, int in_c, const uint8_t *bits) {

@@ -1,0 +1,289 @@
+// The TensorFlow Lite external delegate: claims layers, and hands their operators to layer.c.
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+#include "layer.h"
+
+typedef struct {
+  int threads;  // 0: as the interpreter was asked for
+  bool verbose, force;
+} options;
+
+// Shared by the claimed layers of one graph, which the runtime runs one after the other.
+typedef struct {
+  atomic_int users;
+  int threads;
+  hb_pool *pool;
+  void *workspace;
+  size_t workspace_bytes;
+  bool verbose;
+} graph_state;
+
+typedef struct {
+  hb_layer *layer;
+  graph_state *state;
+  int64_t x_elements, y_elements;  // of the call prepared last
+  hb_call call;
+  bool ready;
+} kernel;
+
+// The layer being handed over: the runtime calls kernel_init from inside ReplaceNodeSubsets.
+static _Thread_local struct {
+  hb_layer *layer;
+  graph_state *state;
+} handed_over;
+static _Thread_local int claimed_last;
+
+// Layers claimed by the delegate applied last in this thread.
+HB_API int hashbwn_claimed(void);
+int hashbwn_claimed(void) { return claimed_last; }
+
+static void release_state(graph_state *s) {
+  if (!s || atomic_fetch_sub(&s->users, 1) != 1) return;
+  hb_pool_destroy(s->pool);
+  free(s->workspace);
+  free(s);
+}
+
+static bool contains(const tfl_ints *list, int value) {
+  for (int i = 0; list && i < list->size; ++i)
+    if (list->data[i] == value) return true;
+  return false;
+}
+
+static void *kernel_init(tfl_context *c, const char *buffer, size_t length) {
+  (void)length;
+  const tfl_delegate_params *p = (const void *)buffer;
+  hb_layer *l = handed_over.layer;
+  if (!p || !l || !contains(p->nodes_to_replace, l->node)) return NULL;
+  // Only the layer's own result may be wanted by others: the rebuilt filter is never made.
+  if (!p->output_tensors || p->output_tensors->size != 1 || p->output_tensors->data[0] != l->y) {
+    c->report_error(c, "hashbwn: the filter of layer %d is used outside of it; run this file "
+                       "without the delegate", l->node);
+    return NULL;
+  }
+  kernel *k = calloc(1, sizeof *k);
+  if (!k) return NULL;
+  k->layer = l;
+  k->state = handed_over.state;
+  atomic_fetch_add(&k->state->users, 1);
+  handed_over.layer = NULL;
+  return k;
+}
+
+static void kernel_free(tfl_context *c, void *data) {
+  (void)c;
+  kernel *k = data;
+  if (!k) return;
+  hb_layer_free(k->layer);
+  release_state(k->state);
+  free(k);
+}
+
+static int fail(tfl_context *c, const char *why) {
+  c->report_error(c, "hashbwn: %s", why);
+  return TFL_ERROR;
+}
+
+static bool same_dims(const tfl_tensor *t, const hb_call *call) {
+  return t->dims && t->dims->size == call->rank &&
+         memcmp(t->dims->data, call->dims, (size_t)call->rank * sizeof(int)) == 0;
+}
+
+static int resize_output(tfl_context *c, tfl_tensor *y, const hb_call *call) {
+  if (same_dims(y, call)) return TFL_OK;
+  tfl_ints *dims = malloc(sizeof *dims + (size_t)call->rank * sizeof(int));  // the runtime frees it
+  if (!dims) return fail(c, "no memory for a shape");
+  dims->size = call->rank;
+  memcpy(dims->data, call->dims, (size_t)call->rank * sizeof(int));
+  return c->resize_tensor(c, y, dims);
+}
+
+static int grow_workspace(tfl_context *c, graph_state *s, size_t bytes) {
+  if (bytes == 0) return fail(c, hb_error());
+  if (bytes <= s->workspace_bytes) return TFL_OK;
+  free(s->workspace);
+  s->workspace = hb_alloc(bytes);
+  s->workspace_bytes = s->workspace ? bytes : 0;
+  return s->workspace ? TFL_OK : fail(c, hb_error());
+}
+
+static int kernel_prepare(tfl_context *c, tfl_node *node) {
+  kernel *k = node->user_data;
+  if (!k) return fail(c, "a claimed layer could not be set up");
+  k->ready = false;
+  const tfl_tensor *x = hb_tensor(c, k->layer->x);
+  tfl_tensor *y = (tfl_tensor *)hb_tensor(c, k->layer->y);
+  if (!x || !y) return fail(c, "a tensor of a claimed layer is gone");
+  if (!hb_layer_call(k->layer, x, &k->call)) return fail(c, hb_error());
+  const int threads = hb_pool_threads(k->state->pool);
+  if (grow_workspace(c, k->state, hb_layer_workspace(k->layer, &k->call, threads)) != TFL_OK)
+    return TFL_ERROR;
+  if (resize_output(c, y, &k->call) != TFL_OK) return TFL_ERROR;
+  k->ready = true;
+  return TFL_OK;
+}
+
+static bool overlap(const char *a, size_t a_bytes, const char *b, size_t b_bytes) {
+  return a < b + b_bytes && b < a + a_bytes;
+}
+
+static int kernel_invoke(tfl_context *c, tfl_node *node) {
+  kernel *k = node->user_data;
+  if (!k || !k->ready) return fail(c, "a claimed layer was run before it was prepared");
+  const tfl_tensor *x = hb_tensor(c, k->layer->x), *y = hb_tensor(c, k->layer->y);
+  const size_t size = k->layer->is_float ? 4 : 1;
+  const size_t x_bytes = (size_t)k->call.x_elements * size;
+  const size_t y_bytes = (size_t)k->call.y_elements * size;
+  if (!x || !y || !x->data || !y->data || x->bytes < x_bytes || y->bytes < y_bytes)
+    return fail(c, "a tensor of a claimed layer has no memory or too little");
+  if (overlap(x->data, x_bytes, y->data, y_bytes))
+    return fail(c, "the input and the output of a claimed layer overlap");
+  if (hb_layer_run(k->layer, &k->call, x->data, y->data, k->state->workspace, k->state->pool) != 0)
+    return fail(c, hb_error());
+  return TFL_OK;
+}
+
+static tfl_registration registration(void) {
+  tfl_registration r;
+  memset(&r, 0, sizeof r);
+  r.init = kernel_init;
+  r.free = kernel_free;
+  r.prepare = kernel_prepare;
+  r.invoke = kernel_invoke;
+  r.builtin_code = TFL_OP_DELEGATE;
+  r.custom_name = "HashBwnDelegate";
+  r.version = 1;
+  return r;
+}
+
+// The runtime splits a claim by readiness. Operators that rebuild the filter are ready before
+// anything else: if the graph starts with one of them, while the layer has to wait for others, they
+// would become a part of their own. They then stay with the runtime.
+static bool decode_would_split(tfl_context *c, const hb_graph *g, const hb_layer *l) {
+  tfl_ints *plan;
+  if (c->get_execution_plan(c, &plan) != TFL_OK || plan->size < 1) return true;
+  if (g->producer[l->x] == -1) return false;
+  for (int i = 0; i < l->decode_count; ++i)
+    if (plan->data[0] == l->decode[i]) return true;
+  return false;
+}
+
+// Takes ownership of the layer.
+static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_layer *l,
+                     graph_state *state) {
+  struct {
+    int size, nodes[HB_DECODE_NODES + 1];
+  } list = {0};
+  if (!decode_would_split(c, g, l))
+    for (int i = l->decode_count - 1; i >= 0; --i) list.nodes[list.size++] = l->decode[i];
+  list.nodes[list.size++] = l->node;
+  handed_over.layer = l;
+  handed_over.state = state;
+  const int status = c->replace_node_subsets(c, registration(), (const tfl_ints *)&list, d);
+  hb_layer_free(handed_over.layer);  // NULL when a kernel took it
+  handed_over.layer = NULL;
+  return status;
+}
+
+static graph_state *make_state(const tfl_context *c, const options *o) {
+  graph_state *s = calloc(1, sizeof *s);
+  if (!s) return NULL;
+  atomic_init(&s->users, 1);
+  int threads = o->threads ? o->threads : c->recommended_num_threads;
+  if (threads < 1) threads = 1;
+  if (threads > HB_MAX_THREADS) threads = HB_MAX_THREADS;
+  s->verbose = o->verbose;
+  if (threads > 1) s->pool = hb_pool_create(threads);  // NULL: one thread, still correct
+  return s;
+}
+
+static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const int *nodes,
+                     int count, graph_state *state) {
+  const options *o = d->data;
+  int status = TFL_OK;
+  for (int i = 0; i < count && status == TFL_OK; ++i) {
+    const char *reason;
+    hb_layer *l = hb_layer_read(g, nodes[i], o->force, &reason);
+    if (o->verbose && l)
+      fprintf(stderr, "hashbwn: operator %d claimed: %s %dx%dx%d -> %d, %s\n", nodes[i],
+              l->is_conv ? "convolution" : "dense", l->k_h, l->k_w, l->in_c, l->out_c,
+              l->is_float ? "float32" : "int8");
+    else if (o->verbose && reason)
+      fprintf(stderr, "hashbwn: operator %d left to the runtime: %s\n", nodes[i], reason);
+    if (!l) continue;
+    status = hand_over(c, g, d, l, state);
+    claimed_last += status == TFL_OK;
+  }
+  return status;
+}
+
+static int delegate_prepare(tfl_context *c, tfl_delegate *d) {
+  tfl_ints *plan;
+  claimed_last = 0;
+  if (c->get_execution_plan(c, &plan) != TFL_OK || !plan) return TFL_ERROR;
+  const int count = plan->size;
+  int *nodes = malloc(((size_t)count + 1) * sizeof *nodes);
+  hb_graph g;
+  if (!nodes || !hb_graph_init(&g, c, plan)) return free(nodes), fail(c, "no memory for a graph");
+  memcpy(nodes, plan->data, (size_t)count * sizeof *nodes);  // the plan changes as layers go
+  graph_state *state = make_state(c, d->data);
+  const int status = state ? claim_all(c, d, &g, nodes, count, state) : TFL_ERROR;
+  release_state(state);
+  hb_graph_release(&g);
+  free(nodes);
+  return status;
+}
+
+// One option; false with a sentence in `why`.
+static bool read_option(options *o, const char *key, const char *value, char why[160]) {
+  char *end;
+  const long n = strtol(value, &end, 10);
+  const bool number = *value && !*end;
+  if (strcmp(key, "num_threads") == 0 && number && n >= 1 && n <= HB_MAX_THREADS) {
+    o->threads = (int)n;
+  } else if (strcmp(key, "verbose") == 0 && number && (n == 0 || n == 1)) {
+    o->verbose = n;
+  } else if (strcmp(key, "force") == 0 && number && (n == 0 || n == 1)) {
+    o->force = n;
+  } else {
+    snprintf(why, 160,
+             "hashbwn: option %.40s=%.40s is not known; use num_threads=1..%d, verbose=0|1 or "
+             "force=0|1", key, value, HB_MAX_THREADS);
+    return false;
+  }
+  return true;
+}
+
+HB_API tfl_delegate *tflite_plugin_create_delegate(const char *const *keys,
+                                                   const char *const *values, size_t count,
+                                                   void (*report_error)(const char *));
+tfl_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
+                                            size_t count, void (*report_error)(const char *)) {
+  options *o = calloc(1, sizeof *o);
+  tfl_delegate *d = calloc(1, sizeof *d);
+  char why[160] = "hashbwn: no memory for a delegate";
+  bool ok = o && d;
+  for (size_t i = 0; ok && i < count; ++i) ok = read_option(o, keys[i], values[i], why);
+  if (!ok) {
+    if (report_error) report_error(why);
+    free(o);
+    free(d);
+    return NULL;
+  }
+  d->data = o;
+  d->prepare = delegate_prepare;
+  d->flags = TFL_DELEGATE_ALLOWS_DYNAMIC_TENSORS;
+  return d;
+}
+
+HB_API void tflite_plugin_destroy_delegate(tfl_delegate *d);
+void tflite_plugin_destroy_delegate(tfl_delegate *d) {
+  if (!d) return;
+  free(d->data);
+  free(d);
+}
