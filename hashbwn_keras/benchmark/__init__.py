@@ -1,0 +1,1 @@
+"""Measuring exported files: on this machine, on Android through adb, anywhere through ssh."""
