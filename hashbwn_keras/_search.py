@@ -25,8 +25,8 @@ _NEVER = np.int32(2**31 - 1)
 def _state(G, g, b, r):
     """Set r = G b; return p and q."""
     K = b.size
-    p = 0.0
-    q = 0.0
+    p = np.float64(0.0)
+    q = np.float64(0.0)
     for i in range(K):
         row = G[i]
         total = np.float32(0.0)
@@ -167,12 +167,14 @@ def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, rando
     """Tabu search on J from b; leaves the best codes met in b, with their r and forms (p, q).
 
     Every step makes the best flip, up or down, and forbids undoing it for the tenure,
-    max(10, K/50) + 0..9 steps; a flip that beats everything so far is always allowed (aspiration).
+    max(10, K/50) + 0..9 steps (less if K < 40); a flip that beats everything so far is always
+    allowed (aspiration).
     Codes of inputs with a variance up to ``weak`` keep out: going down by flipping them costs
     nothing, so that the search would do little else. Returns the best J.
     """
     K = b.size
-    tenure = max(10, K // 50)
+    tenure = min(max(10, K // 50), K // 4)
+    spread = min(10, K // 4 + 1)
     for i in range(K):
         free_at[i] = _NEVER if diagonal[i] <= weak else np.int32(0)
     p, q = forms
@@ -181,11 +183,11 @@ def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, rando
     best_r = r.copy()
     for step in range(1, steps + 1):
         j = _best_flip(diagonal, g, b, r, p, q, floor, free_at, step, best * _GAIN, price)
-        if j < 0:  # all are forbidden, as K is so small: wait
+        if j < 0:  # all are forbidden: wait
             continue
         p, q = _after_flip(G, g, b, r, j, p, q)
         _flip(G, b, r, j)
-        free_at[j] = step + tenure + _draw(random, 10)
+        free_at[j] = step + tenure + _draw(random, spread)
         value = p * p / max(q, floor)
         if value > best * _GAIN:
             best = value
@@ -281,7 +283,7 @@ def search_range(
         g = cross[problem]
         b = codes[problem]
         random[0] = seed
-        trace = 0.0
+        trace = np.float64(0.0)
         for i in range(K):
             diagonal[i] = G[i, i]
             trace += np.float64(G[i, i])

@@ -66,7 +66,7 @@ channel for zero and turns its whole layer to float.
 """
 # What follows was measured on ResNet-20 (benchmarks/solver.md); results hardly depend on it.
 BABAI_SCALES = (1.0, 0.8, 1.25, 0.64, 1.5625)  # of the start's own scale, for more starts
-ROUNDS_PER_K = 4  # a tabu search inside "evolve" takes K / 4 steps
+ROUND = 0.25, 32  # a tabu search inside "evolve" takes K / 4 steps, but at least 32
 WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
 SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
 
@@ -214,7 +214,8 @@ def _search_codes(
     seed: int,
 ) -> None:
     """Run the compiled search on all channels; ``codes`` [B·T, K] is changed in place."""
-    rounds = max(2, round(steps * ROUNDS_PER_K / G.shape[1])) if method == "evolve" else 1
+    round_steps = max(ROUND[0] * G.shape[1], ROUND[1])
+    rounds = max(2, round(steps / round_steps)) if method == "evolve" else 1
     # Few rounds are better spent on crossings of two than on many starts.
     starts = min(1 + len(BABAI_SCALES), max(2, rounds // 4))
     work = codes.astype(np.float32)
