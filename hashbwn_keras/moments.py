@@ -258,7 +258,9 @@ class Moments:
         x, s = self._images(np.asarray(x), np.asarray(s))
         for name, values in (("inputs", x), ("float outputs", s)):
             # The sum tells of every NaN or infinity at little cost; only if it does, look closely.
-            if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+            with np.errstate(over="ignore", invalid="ignore"):
+                suspicious = not np.isfinite(values.sum())
+            if suspicious and not np.isfinite(values).all():
                 raise HashBWNError(
                     f"The {name} of a layer hold NaN or infinite values: check the float model's "
                     "weights and the calibration images."
@@ -372,12 +374,13 @@ class Moments:
         """``values`` [B, n, C] minus their mean, with Chan's row, float32; moves ``mean``."""
         B, n, C = values.shape
         centred = np.empty((B, n + 1, C), np.float32)
-        first = values.mean(axis=1, dtype=np.float64).astype(values.dtype)
-        np.subtract(values, first[:, None], out=centred[:, :n], casting="same_kind")
-        # What rounding of the mean to the values' type left.
+        exact = values.mean(axis=1, dtype=np.float64)
+        np.subtract(
+            values, exact[:, None].astype(values.dtype), out=centred[:, :n], casting="same_kind"
+        )
+        # The rounding of the mean to the values' type is still in; it is small, so this is exact.
         rest = centred[:, :n].mean(axis=1, dtype=np.float64)
         centred[:, :n] -= rest[:, None].astype(np.float32)
-        step = first + rest - mean
-        centred[:, n] = weight * step
-        mean += share * step
+        centred[:, n] = weight * (exact - mean)
+        mean += share * (exact - mean)
         return centred
