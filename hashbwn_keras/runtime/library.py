@@ -1,0 +1,106 @@
+"""Finding, building and asking the native library."""
+
+import ctypes
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.files import check_writable
+from hashbwn_keras.runtime import compiling
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "hashbwn_keras"
+
+
+@lru_cache
+def delegate_path() -> Path:
+    """The shared library with kernels and TFLite delegate for this machine.
+
+    The one the wheel carries, else one built from the sources and kept in the user's cache folder
+    (``$XDG_CACHE_HOME/hashbwn_keras``, one file per state of the sources).
+
+    Raises:
+        HashBWNError: there is none and none can be built.
+    """
+    carried = Path(__file__).with_name(compiling.LIBRARY)
+    if carried.is_file():
+        return carried
+    root = compiling.source_root()
+    if root is None:
+        raise HashBWNError(
+            "This installation has neither the native library nor its sources: reinstall "
+            "hashbwn_keras."
+        )
+    cached = _cache_folder() / compiling.source_hash(root) / compiling.LIBRARY
+    if not cached.is_file():
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            compiling.compile_library(root, cached)
+        except (compiling.CompileError, OSError) as error:
+            raise HashBWNError(f"The native library cannot be built: {error}") from error
+    return cached
+
+
+def build(
+    target: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Builds the shared library for this or another machine.
+
+    Args:
+        target: ``"x86_64-linux"`` or ``"aarch64-linux"``; None for this machine. Another machine's
+            needs the ziglang package (the ``cross`` extra) and runs from glibc 2.17 on.
+        out: where to put it; ``libhashbwn-<target>.so`` in the current folder by default.
+        overwrite: whether a file at ``out`` may be replaced.
+
+    Returns:
+        The path written.
+
+    Raises:
+        HashBWNError: the target is not known, a compiler is missing or failed, or ``out`` cannot
+            be written.
+    """
+    root = compiling.source_root()
+    if root is None:
+        raise HashBWNError("This installation has no C sources: reinstall hashbwn_keras.")
+    name = f"libhashbwn-{target or compiling.host_target()}.so"
+    path = check_writable(name if out is None else out, overwrite)
+    try:
+        compiling.compile_library(root, path, target)
+    except compiling.CompileError as error:
+        raise HashBWNError(str(error)) from error
+    return path
+
+
+class Native:
+    """What the library says about itself and this CPU."""
+
+    def __init__(self, path: Path) -> None:
+        """Loads the library at ``path``.
+
+        Raises:
+            HashBWNError: it cannot be loaded on this machine.
+        """
+        try:
+            self._library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise HashBWNError(f"The native library {path} cannot be loaded: {error}") from error
+        self._library.hb_isa.restype = ctypes.c_char_p
+
+    @property
+    def kernels(self) -> str:
+        """The instruction set in use: "avx2", "neon" or "portable"."""
+        return self._library.hb_isa().decode()
+
+    @property
+    def has_dot_product(self) -> bool:
+        """Whether the CPU has 8-bit dot products, with which int8 convolutions mostly stay put."""
+        return bool(self._library.hb_cpu_has_dot())
+
+    def claimed(self) -> int:
+        """Layers claimed by the delegate applied last in this thread."""
+        return self._library.hashbwn_claimed()

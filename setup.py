@@ -1,0 +1,77 @@
+"""What setup.cfg cannot hold: the native library, built where a C compiler is there."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.build_py import build_py
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # setuptools before 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
+HERE = Path(__file__).resolve().parent
+
+
+def _compiling():
+    """hashbwn_keras/runtime/compiling.py, without importing the package and what it needs."""
+    path = HERE / "hashbwn_keras" / "runtime" / "compiling.py"
+    spec = importlib.util.spec_from_file_location("compiling", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+compiling = _compiling()
+
+
+def _can_build() -> bool:
+    return compiling.host_compiler() is not None and compiling.host_target() in compiling.TARGETS
+
+
+class BuildWithLibrary(build_py):
+    """Adds the C sources, and the library compiled from them, to the runtime package."""
+
+    def run(self):
+        super().run()
+        if getattr(self, "editable_mode", False):
+            return  # a checkout builds into the user's cache on first use
+        runtime = Path(self.build_lib) / "hashbwn_keras" / "runtime"
+        for folder, pattern in (("src", "*.[ch]"), ("include", "*.h")):
+            target = runtime / "native" / folder
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted((HERE / "tflite" / folder).glob(pattern)):
+                shutil.copy(path, target)
+        if not _can_build():
+            print("hashbwn_keras: no C compiler for this machine, installing without the native "
+                  "library; 1-bit layers will run on TFLite's own kernels", file=sys.stderr)
+            return
+        try:
+            compiling.compile_library(HERE / "tflite", runtime / compiling.LIBRARY)
+        except compiling.CompileError as error:
+            print(f"hashbwn_keras: installing without the native library: {error}",
+                  file=sys.stderr)
+
+
+class PlatformWheel(bdist_wheel):
+    """One wheel per machine, for every Python: the library does not use Python's interface."""
+
+    def get_tag(self):
+        python, abi, machine = super().get_tag()
+        return ("py3", "none", machine) if _can_build() else (python, abi, machine)
+
+
+class LibraryDistribution(Distribution):
+    """Says that the wheel holds machine code when it does."""
+
+    def has_ext_modules(self):
+        return _can_build()
+
+
+setup(
+    cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": PlatformWheel},
+    distclass=LibraryDistribution,
+)
