@@ -293,10 +293,10 @@ echo {_GONE}
 
     def no_room(self, path: Path, folder: str) -> HashBWNError:
         """Return the error for a full device."""
-        size = path.stat().st_size / 1e6
+        place = folder.partition("/hashbwn-")[0]
         return HashBWNError(
-            f"{self.title} has no room for {path.name} ({size:.1f} MB) in {folder}: free some "
-            "space there and measure again."
+            f"{self.title} has no room for {path.name} ({path.stat().st_size:,} bytes) in {place}: "
+            "free some space there and measure again."
         )
 
 

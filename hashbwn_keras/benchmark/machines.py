@@ -64,7 +64,9 @@ def choose_tool(machine: Machine, folder: str, runtime: str, tool: str, python: 
             return Binary(found, "lce" if runtime == "lce" else "tflite")
         if isinstance(machine, Android) and runtime != "lce" and _has_app(machine):
             return AndroidApp()
-    return PythonRunner(_python(machine, python, "" if tool else _missing(machine, runtime)))
+    return PythonRunner(
+        _python(machine, python, "" if tool or python else _missing(machine, runtime))
+    )
 
 
 def _missing(machine: Machine, runtime: str) -> str:

@@ -7,6 +7,7 @@ this computer's /bin/sh; paths below /data/local/tmp are moved into a folder of 
 the formats: ``protocol.txt``, ``SYNC.TXT`` and ``shell_protocol.h`` of Android's adb.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -140,10 +141,8 @@ class Connection:
         threading.Thread(target=stream.run, daemon=True).start()
 
     def break_off(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self.socket.close()
         self.reader.close()
         for stream in list(self.streams.values()):
@@ -221,10 +220,8 @@ class Shell(Stream):
         status = self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
         if self.v2:
             self.write(struct.pack("<BIB", _EXIT, 1, status & 0xFF))
         self.close()
@@ -259,20 +256,16 @@ class Shell(Stream):
             pass  # the command does not read any more
 
     def _end_of_input(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.process.stdin.close()
-        except OSError:
-            pass
 
     def hang_up(self) -> None:
         """As adbd when the transport goes: the command loses its input and gets SIGHUP."""
         super().hang_up()
         self._end_of_input()
         if self.process.poll() is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGHUP)
-            except ProcessLookupError:
-                pass
 
 
 class Sync(Stream):

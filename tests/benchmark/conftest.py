@@ -91,8 +91,10 @@ class SshHost:
 
     def cut(self) -> None:
         """Break every connection, as a pulled network cable does after the timeout."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for child in children.read_text().split():
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True
+        )
+        for child in listed.stdout.split():
             subprocess.run(["kill", "-9", child], check=False)
 
 
@@ -127,7 +129,7 @@ def _serve(sshd: str, folder: Path) -> SshHost:
         f"AuthorizedKeysFile {folder}/user_key.pub\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
         "PasswordAuthentication yes\n"
-        f'SetEnv PATH={bin_}:{DEVICE_PATH} HOME={folder} TMPDIR={tmp}\n'
+        f"SetEnv PATH={bin_}:{DEVICE_PATH} HOME={folder} TMPDIR={tmp}\n"
     )
     process = subprocess.Popen([sshd, "-D", "-f", str(config)], stderr=subprocess.PIPE)
     for _ in range(100):
