@@ -1,12 +1,14 @@
 """From files and a target to results."""
 
 import struct
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from hashbwn_keras.benchmark.device import Host, Machine, between
+from hashbwn_keras.benchmark.library import for_device
 from hashbwn_keras.benchmark.machines import choose_tool, connect
 from hashbwn_keras.benchmark.schema import Delegate, Device, Result, Runtime, sha256
 from hashbwn_keras.benchmark.tools import Binary, Job, Measured, Tool
@@ -75,9 +77,11 @@ def benchmark(
         raise HashBWNError("There is no file to measure: give one or more .tflite files.")
     settings = Job((), threads, runs, warmup, min(rounds, runs), _mask(cpus))
     machine = connect(on)
-    with machine.workspace() as folder:
+    with tempfile.TemporaryDirectory() as local, machine.workspace() as folder:
         device = machine.describe()
-        groups = _groups(machine, folder, device, paths, delegate, runtime, tool, python)
+        groups = _groups(
+            machine, folder, Path(local), device, paths, delegate, runtime, tool, python
+        )
         results = []
         for program, entries in groups:
             results += _measure(machine, folder, device, program, entries, settings, step)
@@ -114,6 +118,7 @@ def _mask(cpus: str) -> str:
 def _groups(
     machine: Machine,
     folder: str,
+    local: Path,
     device: Device,
     paths: list[Path],
     delegates: Sequence[str],
@@ -123,7 +128,7 @@ def _groups(
 ) -> list[tuple[Tool, list[_Entry]]]:
     """Put together what one program measures; only Larq's files may need another one."""
     kinds = {path: _runtime(path, runtime) for path in paths}
-    groups = []
+    groups: list[tuple[Tool, list[_Entry]]] = []
     for lce in (False, True):
         chosen = [path for path in paths if (kinds[path] == "lce") == lce]
         if not chosen:
@@ -131,10 +136,14 @@ def _groups(
         program = choose_tool(machine, folder, kinds[chosen[0]], tool, python)
         entries: list[_Entry] = []
         for setting in delegates:
-            library, notes = _library(setting, machine, device, program, lce)
+            library, notes = _library(setting, local, device, program, lce)
             entries += [_Entry(path, library, kinds[path], notes) for path in chosen]
         unique = {(entry.file, entry.library): entry for entry in reversed(entries)}
-        groups.append((program, [entry for entry in entries if entry in unique.values()]))
+        measured = [entry for entry in entries if entry in unique.values()]
+        if groups and groups[0][0] == program:
+            groups[0][1].extend(measured)  # so that all take turns
+        else:
+            groups.append((program, measured))
     return groups
 
 
@@ -148,7 +157,7 @@ def _runtime(path: Path, runtime: str) -> str:
 
 
 def _library(
-    setting: str, machine: Machine, device: Device, tool: Tool, lce: bool
+    setting: str, local: Path, device: Device, tool: Tool, lce: bool
 ) -> tuple[Path | None, tuple[str, ...]]:
     if setting == "off":
         return None, ()
@@ -163,11 +172,9 @@ def _library(
         return None, ()
     if not tool.delegates:
         return None, (f"without delegate: {tool.name} cannot load one",)
-    from hashbwn_keras.benchmark.library import for_device
-
     try:
-        return for_device(device, isinstance(machine, Host)), ()
-    except (HashBWNError, ImportError) as error:
+        return for_device(device, local), ()
+    except HashBWNError as error:
         return None, (f"without delegate: {error}",)
 
 

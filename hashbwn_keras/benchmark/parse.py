@@ -202,7 +202,7 @@ _THROTTLE_BITS = {
 
 
 def parse_throttled(text: str) -> str:
-    """Read ``throttled=0x50005`` (``vcgencmd get_throttled``) or Android's ``Thermal Status: 2``."""
+    """Read ``vcgencmd get_throttled`` (``throttled=0x5``) or Android's ``Thermal Status: 2``."""
     if found := re.search(r"throttled=0x([0-9a-fA-F]+)", text):
         bits = int(found[1], 16)
         return ", ".join(name for bit, name in _THROTTLE_BITS.items() if bits >> bit & 1) or "no"

@@ -215,8 +215,8 @@ class Result:
         }
         if "schema" not in content:  # written by litert-benchmark itself
             parts["runtime"] = Runtime("litert", "", "litert-benchmark")
-            content = content | {"model": os.path.basename(str(content.get("model", "")))}
-        result = _build(Result, content | parts)
+            content = dict(content) | {"model": os.path.basename(str(content.get("model", "")))}
+        result = _build(Result, dict(content) | parts)
         _check(result)
         return result
 

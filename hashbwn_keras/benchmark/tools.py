@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from hashbwn_keras.benchmark import parse, runner
 from hashbwn_keras.benchmark.device import Machine, quote
@@ -61,8 +61,13 @@ class Measured:
 class Tool(Protocol):
     """A program on the device that measures files."""
 
-    name: str
-    delegates: bool
+    @property
+    def name(self) -> str:
+        """What results call it."""
+
+    @property
+    def delegates(self) -> bool:
+        """Whether it can load an external delegate."""
 
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
@@ -82,14 +87,13 @@ def _start(folder: str, command: str, cpus: str) -> str:
     return quote("sh", "-c", f"echo $$ > {folder}/pid; cd {folder}; exec {command}")
 
 
+@dataclass(frozen=True)
 class PythonRunner:
     """Our own runner, by the Python of the device."""
 
-    name = "hashbwn runner"
-    delegates = True
-
-    def __init__(self, python: str) -> None:
-        self.python = python
+    python: str
+    name: ClassVar[str] = "hashbwn runner"
+    delegates: ClassVar[bool] = True
 
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
