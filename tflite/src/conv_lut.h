@@ -180,9 +180,9 @@ HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, c
       at[l] = rows[l] >= 0 && column[l] >= 0 ? x + (rows[l] + column[l]) * size : w->padding;
     char *to = w->row + (size_t)kx * (size_t)p->g.in_c * HB_LANE_BYTES;
     if (is_float)
-      pack_f32((const float *const *)at, p->g.in_c, (float *)to);
+      pack_f32(at, p->g.in_c, (float *)to);
     else
-      pack_s8((const int8_t *const *)at, p->g.in_c, in_zero, (int16_t *)to);
+      pack_s8(at, p->g.in_c, in_zero, (int16_t *)to);
   }
 }
 
@@ -221,10 +221,10 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
                 : NULL;
   if (!s->has_sums) memset(sums, 0, stride);
   if (is_float)
-    store_f32((const float *)sums, g->out_c, how, (float *const *)to);
+    store_f32((const float *)sums, g->out_c, how, to);
   else
     store_s8((const int16_t *)sums, s->has_wide ? w->wide + (size_t)slot * stride / 2 : NULL,
-             g->out_c, how, (int8_t *)w->results, (int8_t *const *)to);
+             g->out_c, how, (int8_t *)w->results, to);
   memset(s, 0, sizeof *s);
 }
 

@@ -27,22 +27,22 @@ FN void transpose8(__m256 r[8]) {
   }
 }
 
-FN void pack_f32(const float *const *from, int channels, float *x) {
+FN void pack_f32(const char *const *from, int channels, float *x) {
   for (int half = 0; half < HB_LANES_F32; half += 8) {
     int c = 0;
     for (; c + 8 <= channels; c += 8) {
       __m256 r[8];
-      for (int l = 0; l < 8; ++l) r[l] = _mm256_loadu_ps(from[half + l] + c);
+      for (int l = 0; l < 8; ++l) r[l] = _mm256_loadu_ps((const float *)from[half + l] + c);
       transpose8(r);
       for (int i = 0; i < 8; ++i) _mm256_store_ps(x + (c + i) * HB_LANES_F32 + half, r[i]);
     }
     for (; c < channels; ++c)
-      for (int l = half; l < half + 8; ++l) x[c * HB_LANES_F32 + l] = from[l][c];
+      for (int l = half; l < half + 8; ++l) x[c * HB_LANES_F32 + l] = ((const float *)from[l])[c];
   }
 }
 
 // Eight channels of 16 lanes, lanes first, from 16 pointers to 8 bytes.
-FN void transpose16x8(const int8_t *const *from, int c, __m128i out[8]) {
+FN void transpose16x8(const char *const *from, int c, __m128i out[8]) {
   __m128i a[8], b[8];
   for (int i = 0; i < 8; ++i)
     a[i] = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)(from[i] + c)),
@@ -62,7 +62,7 @@ FN void transpose16x8(const int8_t *const *from, int c, __m128i out[8]) {
   }
 }
 
-FN void pack_s8(const int8_t *const *from, int channels, int zero, int16_t *x) {
+FN void pack_s8(const char *const *from, int channels, int zero, int16_t *x) {
   const __m256i z = _mm256_set1_epi16((int16_t)zero);
   for (int half = 0; half < HB_LANES_S8; half += 16) {
     int c = 0;
@@ -75,11 +75,11 @@ FN void pack_s8(const int8_t *const *from, int channels, int zero, int16_t *x) {
     }
     for (; c < channels; ++c)
       for (int l = half; l < half + 16; ++l)
-        x[c * HB_LANES_S8 + l] = (int16_t)(from[l][c] - zero);
+        x[c * HB_LANES_S8 + l] = (int16_t)((signed char)from[l][c] - zero);
   }
 }
 
-FN void store_f32(const float *sums, int channels, const hb_scale *how, float *const *to) {
+FN void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   const __m256 lo = _mm256_set1_ps(how->lo), hi = _mm256_set1_ps(how->hi);
   for (int n = 0; n < channels; n += 8) {
     const int many = channels - n < 8 ? channels - n : 8;
@@ -97,11 +97,11 @@ FN void store_f32(const float *sums, int channels, const hb_scale *how, float *c
         // max(lo, v) and min(hi, v) return v where it is NaN, as the portable code does.
         const __m256 v = _mm256_min_ps(hi, _mm256_max_ps(lo, _mm256_fmadd_ps(r[l], a, b)));
         if (many == 8) {
-          _mm256_storeu_ps(to[half + l] + n, v);
+          _mm256_storeu_ps((float *)to[half + l] + n, v);
         } else {
           float tail[8];
           _mm256_storeu_ps(tail, v);
-          memcpy(to[half + l] + n, tail, (size_t)many * 4);
+          memcpy((float *)to[half + l] + n, tail, (size_t)many * 4);
         }
       }
     }
@@ -126,7 +126,7 @@ FN __m256i requantise(const __m256i sum[4], int n, const hb_requant *how, __m256
 }
 
 // Stores 8 channels [n, n + 8) of 16 lanes from rows of 32 lanes.
-FN void store_bytes(const int8_t *rows, int n, int many, int8_t *const *to) {
+FN void store_bytes(const int8_t *rows, int n, int many, char *const *to) {
   __m128i r[8], s[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm_load_si128((const __m128i *)(rows + i * HB_LANES_S8));
   for (int i = 0; i < 4; ++i) {
@@ -156,7 +156,7 @@ FN void store_bytes(const int8_t *rows, int n, int many, int8_t *const *to) {
 }
 
 FN void store_s8(const int16_t *sums, const int32_t *wide, int channels, const hb_requant *how,
-                 int8_t *results, int8_t *const *to) {
+                 int8_t *results, char *const *to) {
   const __m256 lo = _mm256_set1_ps((float)(how->lo - how->out_zero));
   const __m256 hi = _mm256_set1_ps((float)(how->hi - how->out_zero));
   const __m256i zero = _mm256_set1_epi16((int16_t)how->out_zero);

@@ -6,39 +6,39 @@
 #define HB_ISA(x) x##_portable
 
 // x[c][lane] = from[lane][c]
-static void pack_f32(const float *const *from, int channels, float *x) {
+static void pack_f32(const char *const *from, int channels, float *x) {
   for (int c = 0; c < channels; ++c)
-    for (int l = 0; l < HB_LANES_F32; ++l) x[c * HB_LANES_F32 + l] = from[l][c];
+    for (int l = 0; l < HB_LANES_F32; ++l) x[c * HB_LANES_F32 + l] = ((const float *)from[l])[c];
 }
 
 // x[c][lane] = from[lane][c] - zero
-static void pack_s8(const int8_t *const *from, int channels, int zero, int16_t *x) {
+static void pack_s8(const char *const *from, int channels, int zero, int16_t *x) {
   for (int c = 0; c < channels; ++c)
     for (int l = 0; l < HB_LANES_S8; ++l)
-      x[c * HB_LANES_S8 + l] = (int16_t)(from[l][c] - zero);
+      x[c * HB_LANES_S8 + l] = (int16_t)((signed char)from[l][c] - zero);
 }
 
 // to[lane][n] = clamp(sums[n][lane] * alpha[n] + bias[n]) where to[lane] is not NULL
-static void store_f32(const float *sums, int channels, const hb_scale *how, float *const *to) {
+static void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   for (int l = 0; l < HB_LANES_F32; ++l) {
     if (!to[l]) continue;
     for (int n = 0; n < channels; ++n) {
       float v = sums[n * HB_LANES_F32 + l] * how->alpha[n] + (how->bias ? how->bias[n] : 0);
       v = v < how->lo ? how->lo : v;
-      to[l][n] = v > how->hi ? how->hi : v;
+      ((float *)to[l])[n] = v > how->hi ? how->hi : v;
     }
   }
 }
 
 // to[lane][n] = hb_requantise(sums[n][lane] + wide[n][lane]); wide may be NULL
 static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
-                     const hb_requant *how, int8_t *results, int8_t *const *to) {
+                     const hb_requant *how, int8_t *results, char *const *to) {
   (void)results;
   for (int l = 0; l < HB_LANES_S8; ++l) {
     if (!to[l]) continue;
     for (int n = 0; n < channels; ++n) {
       const int i = n * HB_LANES_S8 + l;
-      to[l][n] = hb_requantise(sums[i] + (wide ? wide[i] : 0), n, how);
+      to[l][n] = (char)hb_requantise(sums[i] + (wide ? wide[i] : 0), n, how);
     }
   }
 }

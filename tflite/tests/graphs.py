@@ -112,6 +112,51 @@ class Graph:
                 fusedActivationFunction=activation)
         return y, y_shape
 
+    def stored_filter(self, codes, alpha, storage, int8) -> int | None:
+        """Tensor of a filter stored as "constant" (None), "dequantised" or "packed"."""
+        if storage == "constant":
+            return None
+        if storage == "dequantised":
+            w = self.constant(codes.astype(np.int8), scale=alpha)
+            f = self.tensor(codes.shape, np.float32)
+            self.op("DEQUANTIZE", [w], [f], "DequantizeOptions", version=5)
+            return f
+        return self._packed_filter(codes, alpha, int8)
+
+    def _packed_filter(self, codes, alpha, int8) -> int:
+        """The packed form of docs/format.md."""
+        count = codes.size
+        words = -(-count // 32)
+        bits = np.zeros((words, 32), np.uint32)
+        bits.flat[:count] = codes.ravel() > 0
+        packed = (bits << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)
+        powers = (np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32)).view(np.int32)
+        top = self.tensor([words, 32], np.int32)
+        self.op("MUL", [self.constant(packed.view(np.int32)[:, None]),
+                        self.constant(powers[None])], [top], "MulOptions",
+                fusedActivationFunction=2)
+        flat = self.tensor([words, 32], np.int32)
+        self.op("MUL", [top, self.constant(np.array([-1], np.int32))], [flat], "MulOptions",
+                fusedActivationFunction=RELU6)
+        if count != 32 * words:
+            line = self.tensor([32 * words], np.int32)
+            self.op("RESHAPE", [flat], [line], "ReshapeOptions", newShape=[32 * words])
+            flat = self.tensor([count], np.int32)
+            ends = [self.constant(np.array([v], np.int32)) for v in (0, count, 1)]
+            self.op("STRIDED_SLICE", [line, *ends], [flat], "StridedSliceOptions")
+        shaped = self.tensor(codes.shape, np.int32)
+        self.op("RESHAPE", [flat], [shaped], "ReshapeOptions", newShape=list(codes.shape))
+        if int8:
+            pairs = np.tile(np.array([[-127, 127]], np.int8), (len(alpha), 1))
+            scale = np.asarray(alpha, np.float32) / np.float32(127)
+            f = self.tensor(codes.shape, np.int8, scale=scale)
+        else:
+            pairs = np.stack([-alpha, alpha], 1).astype(np.float32)
+            f = self.tensor(codes.shape, np.float32)
+        self.op("GATHER", [self.constant(pairs), shaped], [f], "GatherOptions", version=5, axis=1,
+                batchDims=1)
+        return f
+
     def _weighted(self, x, codes, alpha, bias, out, y_shape, filter_tensor):
         by_channel = np.asarray(alpha, np.float32).reshape((-1,) + (1,) * (codes.ndim - 1))
         if out is None:
