@@ -149,11 +149,14 @@ def solve(
 
     # One row a channel, and moments of order one: J only changes by a factor, and float32 suffices.
     level = np.trace(G, axis1=1, axis2=2)[:, None, None] / K
-    unit = _plus_diagonal(_ratio(G, np.broadcast_to(level, G.shape)), damping)
+    unit = _ratio(G, np.broadcast_to(level, G.shape))
+    _diagonal(unit)[...] += damping
     peak = np.abs(g).max(axis=1, keepdims=True)
     g_unit = _ratio(g, np.broadcast_to(peak, g.shape))
-    factors = _factors(_plus_diagonal(unit, SLACK * K))
+    factors = _factors(unit)
 
+    p, _ = _forms(unit, g_unit, start)
+    start = np.where(p[:, None, :] < 0, -start, start)
     rows = np.ascontiguousarray(g_unit.transpose(0, 2, 1)).reshape(B * T, K)
     found = np.ascontiguousarray(start.transpose(0, 2, 1)).reshape(B * T, K)
     if method == "exact":
@@ -163,7 +166,7 @@ def solve(
         _search_codes(unit, factors, rows, found, method, weak, steps, seed)
 
     b = found.reshape(B, T, K).transpose(0, 2, 1)
-    still = np.diagonal(G, axis1=1, axis2=2)[:, :, None] <= 1e-12 * level
+    still = _diagonal(G)[:, :, None] <= 1e-12 * level
     b = np.where(still, start, b)
     # Searches decide in float32: where the start is as good in float64, keep it.
     better = _objective(unit, g_unit, b) > _objective(unit, g_unit, start)
@@ -196,11 +199,9 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
-def _plus_diagonal(G: NDArray, value: float) -> NDArray:
-    """A copy of G [B, K, K] with ``value`` added to the diagonals."""
-    G = G.copy()
-    np.einsum("bii->bi", G)[...] += value
-    return G
+def _diagonal(G: NDArray) -> NDArray:
+    """Writable view of the diagonals [B, K] of G [B, K, K]."""
+    return np.einsum("bii->bi", G)
 
 
 def _search_codes(
@@ -288,7 +289,13 @@ def _checked(
 
 
 def _factors(G: NDArray) -> NDArray:
-    """Lower Cholesky factors [B, K, K], which exist only of positive definite matrices."""
+    """Lower Cholesky factors [B, K, K] of G with some slack on the diagonal.
+
+    They exist of positive definite matrices only; the slack admits Gram matrices of inputs that
+    depend on each other, with their rounding.
+    """
+    G = G.copy()
+    _diagonal(G)[...] += SLACK * G.shape[1]
     try:
         return np.linalg.cholesky(G)
     except np.linalg.LinAlgError:

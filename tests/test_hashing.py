@@ -156,6 +156,13 @@ def test_start_is_init_then_cross_then_plus_one():
     assert solve(G, g, method="sign").codes[:, 0].tolist() == [1, -1, 1, 1]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_start_of_the_wrong_sign_is_turned_round(method):
+    G, g, _, w = layer(12, 4)
+    right, wrong = (solve(G, g, method=method, init=sign * w) for sign in (1, -1))
+    assert (right.codes == wrong.codes).all()
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(2, 40), st.integers(0, 10**6), st.sampled_from(METHODS))
 def test_symmetries(K, seed, method):
