@@ -64,3 +64,33 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = Fa
     with staged(path, overwrite) as draft:
         draft.write_bytes(data)
     return Path(path)
+
+
+@contextmanager
+def staged_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a new folder to write files to, and move them to ``path`` when the block succeeds.
+
+    If the block raises or is interrupted, ``path`` is as it was. Other files in an existing
+    ``path`` stay.
+
+    Raises:
+        HashBWNError: ``path`` is a file, or a folder with files in it and ``overwrite`` is false,
+            or its parent is missing or not writable.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise HashBWNError(f"{target} is a file: give the path of a folder.")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise HashBWNError(
+            f"{target} is not empty: choose another folder or allow overwriting (--overwrite on "
+            "the command line, overwrite=True in Python)."
+        )
+    check_writable(target / "file" if target.is_dir() else target)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield folder
+        target.mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            os.replace(file, target / file.name)
+    finally:
+        shutil.rmtree(folder)

@@ -12,7 +12,7 @@ import tensorflow as tf
 # Registers hash_sign and the HashBinary layers, without which their models do not load.
 import hashbwn_keras.layers  # noqa: F401
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.files import staged
+from hashbwn_keras.files import atomic_write, check_writable, staged
 
 _WHOLE_MODEL = (
     "give a .keras or .h5 file or a SavedModel folder that tf.keras saved whole, not only its "
@@ -59,27 +59,39 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def check_model_path(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Check, before long work, that :func:`save_model` can write to ``path``.
+
+    Raises:
+        HashBWNError: as :func:`save_model`.
+    """
+    if Path(path).suffix not in _SUFFIXES:
+        raise HashBWNError(f"Cannot tell the format of {path}: name it .keras or .h5.")
+    for each in (path, recipe_path(path)):
+        check_writable(each, overwrite)
+
+
 def save_model(
     model: tf.keras.Model, path: str | os.PathLike[str], overwrite: bool = False
 ) -> Path:
     """Save ``model`` to a ``.keras`` or ``.h5`` file and its recipe to ``<path>.recipe.json``.
 
-    Both files appear whole or not at all.
+    Each file appears whole or not at all. A model without a recipe gets no second file.
 
     Raises:
         HashBWNError: unknown suffix, or as :func:`hashbwn_keras.files.check_writable`.
     """
-    if Path(path).suffix not in _SUFFIXES:
-        raise HashBWNError(f"Cannot tell the format of {path}: name it .keras or .h5.")
-    with (
-        staged(recipe_path(path), overwrite) as recipe_draft,
-        staged(path, overwrite) as draft,
-    ):
-        recipe_draft.write_text(json.dumps(get_recipe(model), indent=2) + "\n")
-        with warnings.catch_warnings():
-            # Larq's own models are .h5 files, so advice against the format helps nobody here.
-            warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")
-            model.save(draft)
+    check_model_path(path, overwrite)
+    recipe = get_recipe(model)
+    with staged(path, overwrite) as draft, warnings.catch_warnings():
+        # Larq's own models are .h5 files, so advice against the format helps nobody here.
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file")
+        model.save(draft)
+        if recipe:
+            content = json.dumps(recipe, indent=2) + "\n"
+            atomic_write(recipe_path(path), content.encode(), overwrite)
+    if not recipe:
+        recipe_path(path).unlink(missing_ok=True)  # of an overwritten model
     return Path(path)
 
 

@@ -14,7 +14,7 @@ from hashbwn_keras import files
 from hashbwn_keras.cli import data
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.layers import binary_kernels
-from hashbwn_keras.recipe import get_recipe, recipe_path, save_model
+from hashbwn_keras.recipe import check_model_path, get_recipe, save_model
 from hashbwn_keras.report.table import aligned, percent, ratio, size
 
 tf.get_logger().setLevel("ERROR")
@@ -23,7 +23,8 @@ _RANDOM_INPUTS = 16
 
 def binarize(args: Namespace) -> int:
     """Carry out ``hashbwn binarize``."""
-    _check_outputs(args, args.output, recipe_path(args.output))
+    check_model_path(args.output, args.overwrite)
+    _check_outputs(args)
     model = hk.load_model(args.model)
     images = _images(args, model)[0] if args.data else None
     binary = hk.binarize(

@@ -61,7 +61,7 @@ def report(
     places: dict[str, int] = {}
     images = 0
     stream = batches(float_model, data, labels, batch_size)
-    for inputs, truth in tqdm(stream, desc="Comparing", unit="batch", leave=False):
+    for inputs, truth in tqdm(stream, desc="compare", unit="batch", disable=None):
         if truth is not None and not (len(outputs) == 1 and _classifies(float_model)):
             raise HashBWNError("The network is no classifier with one output: leave labels out.")
         expected, actual, moments, positions = step(inputs)
