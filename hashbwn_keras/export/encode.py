@@ -5,25 +5,33 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from hashbwn_keras.export import packing
 from hashbwn_keras.export.filters import Filter
-from hashbwn_keras.export.flatbuffer import Builtin, Type
+from hashbwn_keras.export.flatbuffer import Builtin, Type, operator_code
 from hashbwn_keras.export.pattern import MINUS_ONE, POWERS, Activation, is_float
 from hashbwn_keras.export.subgraph import Graph
 
 
 def to_int8(filter_: Filter) -> None:
-    """Store a binary filter of a float layer as int8 ±1, scale α per channel, behind DEQUANTIZE.
+    """Store a binary filter as int8.
 
-    ±1 · α is exact in float32, and XNNPACK undoes it once, at load.
+    A float layer gets ±1 with scale α per channel behind DEQUANTIZE: ±1 · α is exact in float32,
+    and XNNPACK undoes it once, at load. A layer with int8 input gets its integers.
     """
     graph, axis = filter_.graph, filter_.axis
     assert filter_.codes is not None and filter_.scales is not None
+    quantized = _is_quantized(filter_)
     live = filter_.scales > 0
+    factors = filter_.levels if quantized else live
+    assert factors is not None
     aligned = [1] * len(filter_.shape)
     aligned[axis] = -1
-    stored = filter_.codes * live.reshape(aligned).astype(np.int8)
+    stored = (filter_.codes * factors.reshape(aligned)).astype(np.int8)
+    if quantized:
+        _replace(filter_, graph.add_constant(stored, filter_.quantization), [])
+        return
+    _drop_hybrid(filter_)
     # Scales have to be positive: a dead channel is 0 · 1.
     quantization = _per_channel(np.where(live, filter_.scales, np.float32(1)), axis)
-    source = graph.add_constant(stored.astype(np.int8), quantization)
+    source = graph.add_constant(stored, quantization)
     target = graph.add_tensor(filter_.shape, Type.FLOAT32)
     operator = graph.new_operator(
         Builtin.DEQUANTIZE, [source], [target], schema.DequantizeOptionsT(), version=5
@@ -38,7 +46,9 @@ def to_packed(filter_: Filter) -> None:
     """
     graph = filter_.graph
     assert filter_.codes is not None and filter_.scales is not None and filter_.axis == 0
-    quantized = filter_.levels is not None and not has_float_input(filter_)
+    quantized = _is_quantized(filter_)
+    if not quantized:
+        _drop_hybrid(filter_)
     values = filter_.levels.astype(np.int8) if quantized else filter_.scales  # type: ignore[union-attr]
     pairs = np.stack([-values, values], 1)
     words = graph.add_constant(packing.pack_stream(filter_.codes).reshape(-1, 1))
@@ -110,6 +120,33 @@ def _scale_output(graph: Graph, consumer: schema.OperatorT, scales: np.ndarray) 
 def has_float_input(filter_: Filter) -> bool:
     """Whether the layer computes with float activations."""
     return is_float(filter_.graph, int(filter_.consumers[0].inputs[0]))
+
+
+def _is_quantized(filter_: Filter) -> bool:
+    return filter_.levels is not None and not has_float_input(filter_)
+
+
+def _drop_hybrid(filter_: Filter) -> None:
+    """Give layers that had int8 filters and float activations the version of plain float ones."""
+    if filter_.storage != "int8":
+        return
+    for consumer in filter_.consumers:
+        version = _float_version(filter_, consumer)
+        kind = filter_.graph.kind(consumer)
+        consumer.opcodeIndex = operator_code(filter_.graph.model, kind, version)
+
+
+def _float_version(filter_: Filter, consumer: schema.OperatorT) -> int:
+    """Return the oldest version with what a float layer uses (TensorFlow's op_version.cc)."""
+    if filter_.kind == "FULLY_CONNECTED":
+        if len(consumer.inputs) < 3 or consumer.inputs[2] == -1:
+            return 6
+        return 5 if consumer.builtinOptions.keepNumDims else 1
+    if filter_.kind == "DEPTHWISE_CONV_2D":
+        options = consumer.builtinOptions
+        return 2 if (options.dilationWFactor, options.dilationHFactor) != (1, 1) else 1
+    channels = filter_.graph.shape(int(consumer.inputs[0]))[-1]
+    return 1 if channels == filter_.shape[-1] else 6
 
 
 def _decoded_bits(

@@ -140,7 +140,8 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
             f"{name} has no filter with two values per output channel: binarise the Keras model "
             "first (hashbwn_keras.binarize)."
         )
-    if weights == "packed" and all(f.packed or not worth_packing(f) for f in binary):
+    packed = [found for found in binary if found.packed]
+    if weights == "packed" and packed and not any(_can_pack(found) for found in binary):
         raise HashBWNError(f"{name} is packed already: use it as it is.")
     before = read_provenance(flat)
     layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
@@ -157,16 +158,18 @@ def worth_packing(found: Filter) -> bool:
     return found.axis == 0 and found.size >= SMALLEST_PACKED
 
 
+def _can_pack(found: Filter) -> bool:
+    return found.binary and not found.packed and worth_packing(found)
+
+
 def _store(filters: list[Filter], weights: str) -> None:
     if weights == "float":
         return
+    unpack = ("packed",) if weights == "int8" else ()
     for found in filters:
-        if not found.binary or found.storage in ("lce", "lce-dequantize"):
-            continue
-        if weights == "packed" and worth_packing(found):
-            if found.storage != "packed":
-                encode.to_packed(found)
-        elif found.storage not in ("int8", "int8-dequantize"):
+        if weights == "packed" and _can_pack(found):
+            encode.to_packed(found)
+        elif found.binary and found.storage in ("float32", "float16", *unpack):
             encode.to_int8(found)
 
 

@@ -97,6 +97,11 @@ def test_packed_integer_file_computes_the_same(awkward_model, integer_file):
     assert np.abs(_run(packed) - _run(integer_file)).max() <= 1.01 * one_step
 
 
+def test_packed_integer_file_can_become_int8_again(integer_file):
+    again = export.to_tflite(export.to_tflite(integer_file), weights="int8")
+    np.testing.assert_array_equal(_run(again), _run(integer_file))
+
+
 def _values(content):
     _, filters = read_filters(content)
     return [

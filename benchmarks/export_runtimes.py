@@ -1,0 +1,168 @@
+"""Which runtime runs which form of the exported files, exactly, and folds the decode at load.
+
+    python benchmarks/export_runtimes.py make FOLDER
+    OTHER_PYTHON benchmarks/export_runtimes.py run FOLDER [lce|tensorflow]   # in each environment
+    python benchmarks/export_runtimes.py table FOLDER
+
+``run`` needs NumPy and one of tflite_runtime, ai_edge_litert, tensorflow or larq_compute_engine; it
+leaves one JSON per runtime in FOLDER. "ms ratio" is the latency against the float32 file in the
+same runtime (medians of interleaved runs, one thread, 28×28×64 → 64, 3×3, twice, then Dense).
+"""
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+FORMS = ("float", "int8", "packed", "int8-activations", "packed-int8-activations", "lce-packed")
+
+
+def make(folder):
+    import hashbwn_keras
+
+    # isort: split
+    import tensorflow as tf
+
+    from hashbwn_keras import export
+
+    tf.keras.utils.set_random_seed(0)
+    layers = tf.keras.layers
+    image = tf.keras.Input((28, 28, 64), name="image")
+    x = hashbwn_keras.HashBinaryConv2D(64, 3, padding="same", activation="relu")(image)
+    x = layers.BatchNormalization()(x)
+    x = hashbwn_keras.HashBinaryConv2D(63, 3, strides=2, activation="relu")(x)
+    x = hashbwn_keras.HashBinaryConv2D(66, 3, dilation_rate=2)(x)
+    x = hashbwn_keras.HashBinaryDepthwiseConv2D(3)(x)
+    x = hashbwn_keras.HashBinaryDense(50)(layers.Flatten()(x))
+    model = tf.keras.Model(image, x)
+    data = np.random.default_rng(0).normal(size=(64, 28, 28, 64)).astype(np.float32)
+    integer = {"activations": "int8", "calibration_data": data}
+    files = {
+        "float": export.to_tflite(model, weights="float"),
+        "int8": export.to_tflite(model, weights="int8"),
+        "packed": export.to_tflite(model),
+        "int8-activations": export.to_tflite(model, weights="int8", **integer),
+        "packed-int8-activations": export.to_tflite(model, **integer),
+        "lce-packed": export.to_lce(model),
+    }
+    for name, content in files.items():
+        (folder / f"{name}.tflite").write_bytes(content)
+    np.savez(folder / "data.npz", x=data[:1], y=model(data[:1]))
+
+
+class Lce:
+    """Larq Compute Engine's interpreter with the few methods of TFLite's that are used here."""
+
+    def __init__(self, content):
+        from larq_compute_engine.tflite.python.interpreter import Interpreter
+
+        self.interpreter = Interpreter(content)
+
+    def run(self, x):
+        return self.interpreter.predict(x)
+
+    def folded(self):
+        return None
+
+
+class Lite:
+    def __init__(self, content, module):
+        self.interpreter = module.Interpreter(model_content=content, num_threads=1)
+        self.interpreter.allocate_tensors()
+        self.entry = self.interpreter.get_input_details()[0]["index"]
+        self.exit = self.interpreter.get_output_details()[0]["index"]
+
+    def run(self, x):
+        self.interpreter.set_tensor(self.entry, x)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.exit)
+
+    def folded(self):
+        """Whether decoded filters are there before the first run: two magnitudes, no garbage."""
+        found = []
+        for detail in self.interpreter.get_tensor_details():
+            shape = tuple(detail["shape"])
+            if shape in ((64, 3, 3, 64), (63, 3, 3, 64)) and detail["dtype"] == np.float32:
+                try:
+                    values = np.abs(self.interpreter.get_tensor(detail["index"]))
+                except ValueError:
+                    return False
+                rows = values.reshape(len(values), -1)
+                found.append(bool((rows == rows[:, :1]).all() and (rows > 0).all()))
+        return all(found) and bool(found)
+
+
+def runtime():
+    """Return name, version and loader of the runtime of this environment."""
+    from importlib.metadata import version
+
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
+    if wanted == "lce":
+        return "larq-compute-engine", version("larq-compute-engine"), Lce
+    for name, package in (
+        ("tflite-runtime", "tflite_runtime"),
+        ("ai-edge-litert", "ai_edge_litert"),
+        ("tensorflow", "tensorflow.lite.python"),
+    ):
+        top = package.partition(".")[0]
+        if wanted in ("", name) and importlib.util.find_spec(top):
+            module = importlib.import_module(f"{package}.interpreter")
+            # TensorFlow comes under several names, such as tensorflow-cpu.
+            top_module = importlib.import_module(top)
+            number = getattr(top_module, "__version__", None) or version(name)
+            return name, number, lambda content, module=module: Lite(content, module)
+    raise SystemExit("No TFLite runtime is installed here.")
+
+
+def run(folder):
+    name, version, load = runtime()
+    data = np.load(folder / "data.npz")
+    result, loaded = {}, {}
+    for form in FORMS:
+        content = (folder / f"{form}.tflite").read_bytes()
+        try:
+            interpreter = load(content)
+            error = float(np.abs(interpreter.run(data["x"]) - data["y"]).max())
+        except (RuntimeError, ValueError) as problem:
+            result[form] = {"runs": False, "reason": str(problem).splitlines()[0][:200]}
+            continue
+        result[form] = {"runs": True, "relative_error": error / float(np.ptp(data["y"]))}
+        if form == "packed":
+            result[form]["folded"] = interpreter.folded()
+        loaded[form] = interpreter
+    times = {form: [] for form in loaded}
+    for _ in range(40):
+        for form, interpreter in loaded.items():
+            start = time.perf_counter()
+            interpreter.run(data["x"])
+            times[form].append(time.perf_counter() - start)
+    for form, values in times.items():
+        result[form]["median_ms"] = 1e3 * float(np.median(values))
+    path = folder / f"{name}-{version}.json"
+    path.write_text(json.dumps({"runtime": name, "version": version, "forms": result}, indent=1))
+    print(path)
+
+
+def table(folder):
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    print("| runtime | " + " | ".join(FORMS) + " |")
+    print("|---" * (1 + len(FORMS)) + "|")
+    for entry in results:
+        base = entry["forms"]["float"].get("median_ms")
+        cells = []
+        for form in FORMS:
+            facts = entry["forms"][form]
+            if not facts["runs"]:
+                cells.append("no")
+                continue
+            fold = {True: ", folded", False: ", every run"}.get(facts.get("folded"), "")
+            ratio = facts["median_ms"] / base if base else float("nan")
+            cells.append(f"{facts['relative_error']:.0e}, {ratio:.2f}×{fold}")
+        print(f"| {entry['runtime']} {entry['version']} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    {"make": make, "run": run, "table": table}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,84 @@
+"""Random small nets, exported in each form, compute what Keras computes."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hashbwn_keras
+from hashbwn_keras import export
+
+# No shrinking: every example costs seconds.
+SETTINGS = hypothesis.settings(
+    deadline=None,
+    max_examples=4,
+    derandomize=True,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+)
+
+
+@st.composite
+def convolutions(draw):
+    """Arguments of a binary convolution that fit any input of 8×7 and up to 24 channels."""
+    stride = draw(st.sampled_from([1, 2]))
+    return {
+        "filters": draw(st.sampled_from([1, 5, 16, 24, 33])),
+        "kernel_size": draw(st.sampled_from([1, 3, (2, 3)])),
+        "strides": stride,
+        "dilation_rate": draw(st.sampled_from([1, 2])) if stride == 1 else 1,
+        "padding": draw(st.sampled_from(["same", "valid"])),
+        "use_bias": draw(st.booleans()),
+        "activation": draw(st.sampled_from([None, "relu"])),
+    }
+
+
+@st.composite
+def nets(draw):
+    return {
+        "channels": draw(st.sampled_from([1, 3, 8, 17])),
+        "first": draw(convolutions()),
+        "norm": draw(st.booleans()),
+        "depthwise": draw(st.booleans()),
+        "second": draw(convolutions()) | {"padding": "same", "name": "second"},
+        "units": draw(st.sampled_from([1, 7, 40])),
+        "seed": draw(st.integers(0, 1000)),
+    }
+
+
+def build(net):
+    tf.keras.utils.set_random_seed(net["seed"])
+    image = tf.keras.Input((8, 7, net["channels"]))
+    x = hashbwn_keras.HashBinaryConv2D(**net["first"])(image)
+    if net["norm"]:
+        x = tf.keras.layers.BatchNormalization(
+            gamma_initializer=tf.keras.initializers.RandomNormal(),
+            beta_initializer=tf.keras.initializers.RandomNormal(),
+        )(x)
+    if net["depthwise"]:
+        x = hashbwn_keras.HashBinaryDepthwiseConv2D(3, padding="same")(x)
+    x = hashbwn_keras.HashBinaryConv2D(**net["second"])(x)
+    x = hashbwn_keras.HashBinaryDense(net["units"])(tf.keras.layers.Flatten()(x))
+    return tf.keras.Model(image, x)
+
+
+@SETTINGS
+@hypothesis.given(nets())
+def test_every_form_computes_the_same(net):
+    model = build(net)
+    data = np.random.default_rng(0).normal(size=(3, 8, 7, net["channels"])).astype(np.float32)
+    converted = export.to_tflite(model, weights="float")
+    for weights in ("packed", "int8"):
+        report = export.verify(model, export.to_tflite(converted, weights=weights), data)
+        assert report.ok and report.relative_error <= 1e-5, (weights, report)
+        assert report.binary_found == report.binary_expected
+
+
+@SETTINGS
+@hypothesis.given(nets())
+def test_lce_computes_the_same(net):
+    pytest.importorskip("larq_compute_engine")
+    model = build(net)
+    data = np.random.default_rng(0).normal(size=(3, 8, 7, net["channels"])).astype(np.float32)
+    report = export.verify(model, export.to_lce(model), data)
+    assert report.ok and report.binary_found == report.binary_expected, report
