@@ -46,14 +46,16 @@ class BuildWithLibrary(build_py):
             for path in sorted((HERE / "tflite" / folder).glob(pattern)):
                 shutil.copy(path, target)
         if not _can_build():
-            print("hashbwn_keras: no C compiler for this machine, installing without the native "
-                  "library; 1-bit layers will run on TFLite's own kernels", file=sys.stderr)
+            print(
+                "hashbwn_keras: no C compiler for this machine, installing without the native "
+                "library; 1-bit layers will run on TFLite's own kernels",
+                file=sys.stderr,
+            )
             return
         try:
             compiling.compile_library(HERE / "tflite", runtime / compiling.LIBRARY)
         except compiling.CompileError as error:
-            print(f"hashbwn_keras: installing without the native library: {error}",
-                  file=sys.stderr)
+            print(f"hashbwn_keras: installing without the native library: {error}", file=sys.stderr)
 
 
 class PlatformWheel(bdist_wheel):

@@ -97,7 +97,9 @@ def compile_library(root: Path, out: Path, target: str | None = None) -> None:
         draft = Path(folder) / out.name
         command = [*compiler, *FLAGS, f"-I{root / 'include'}", "-o", str(draft), *sources]
         try:
-            subprocess.run([*command, "-pthread", "-lm"], check=True, capture_output=True, text=True)
+            subprocess.run(
+                [*command, "-pthread", "-lm"], check=True, capture_output=True, text=True
+            )
         except FileNotFoundError:
             raise CompileError(f"The C compiler {compiler[0]} was not found: set CC.") from None
         except subprocess.CalledProcessError as error:

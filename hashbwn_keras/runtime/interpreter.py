@@ -78,7 +78,9 @@ class Interpreter:
         if len({len(a) for a in inputs}) != 1:
             raise HashBWNError("The inputs have different numbers of samples: give equal ones.")
         rows = [
-            self._engine.run([_quantise(a[i : i + 1], d) for a, d in zip(inputs, details, strict=True)])
+            self._engine.run(
+                [_quantise(a[i : i + 1], d) for a, d in zip(inputs, details, strict=True)]
+            )
             for i in range(len(inputs[0]))
         ]
         outputs = [
@@ -155,9 +157,7 @@ class _Lite:
             with warnings.catch_warnings():
                 # tf.lite.Interpreter announces its move to ai_edge_litert.
                 warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-                delegates = (
-                    [tf.lite.experimental.load_delegate(str(library))] if library else None
-                )
+                delegates = [tf.lite.experimental.load_delegate(str(library))] if library else None
                 self._interpreter = tf.lite.Interpreter(
                     model_content=content, num_threads=num_threads, experimental_delegates=delegates
                 )
@@ -207,7 +207,9 @@ class _Lce:
         except (ValueError, RuntimeError) as error:
             raise HashBWNError(f"larq_compute_engine refuses this file: {_line(error)}") from error
         e = self._engine
-        self.inputs = _lce_details(e.input_shapes, e.input_types, e.input_scales, e.input_zero_points)
+        self.inputs = _lce_details(
+            e.input_shapes, e.input_types, e.input_scales, e.input_zero_points
+        )
         self.outputs = _lce_details(
             e.output_shapes, e.output_types, e.output_scales, e.output_zero_points
         )

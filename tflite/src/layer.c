@@ -36,7 +36,7 @@ static bool read_conv_options(hb_layer *l, const tfl_conv_params *p) {
 static bool read_dense_options(hb_layer *l, const tfl_fully_connected_params *p) {
   if (!p || p->weights_format != 0) return false;
   l->activation = p->activation;
-  l->keep_dims = p->keep_num_dims;
+  l->keep_dims = p->keep_num_dims != 0;
   l->stride_h = l->stride_w = l->dilation_h = l->dilation_w = 1;
   l->padding = TFL_PADDING_VALID;
   return true;

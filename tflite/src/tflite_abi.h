@@ -132,7 +132,7 @@ typedef struct {
 
 typedef struct {
   int activation, weights_format;
-  bool keep_num_dims, asymmetric_quantize_inputs;
+  uint8_t keep_num_dims, asymmetric_quantize_inputs;  // bool; any byte is read safely
 } tfl_fully_connected_params;
 
 typedef struct {

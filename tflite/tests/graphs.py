@@ -90,26 +90,58 @@ class Graph:
 
     # Layers. Codes are ±1 arrays, filters OHWI, Dense weights [out][in].
 
-    def conv(self, x, codes, alpha, bias, *, out=None, stride=1, dilation=1, padding=SAME,
-             activation=NONE, shape, filter_tensor=None):
+    def conv(
+        self,
+        x,
+        codes,
+        alpha,
+        bias,
+        *,
+        out=None,
+        stride=1,
+        dilation=1,
+        padding=SAME,
+        activation=NONE,
+        shape,
+        filter_tensor=None,
+    ):
         """CONV_2D; int8 when `out` = (scale, zero) is given; returns (tensor, output shape)."""
         kh, kw = codes.shape[1:3]
         y_shape = [
-            shape[0], *(output_extent(n, k, stride, dilation, padding)
-                        for n, k in ((shape[1], kh), (shape[2], kw))), codes.shape[0],
+            shape[0],
+            *(
+                output_extent(n, k, stride, dilation, padding)
+                for n, k in ((shape[1], kh), (shape[2], kw))
+            ),
+            codes.shape[0],
         ]
         y, inputs = self._weighted(x, codes, alpha, bias, out, y_shape, filter_tensor)
-        self.op("CONV_2D", inputs, [y], "Conv2DOptions", version=3 if out else 1,
-                padding=padding, strideH=stride, strideW=stride, dilationHFactor=dilation,
-                dilationWFactor=dilation, fusedActivationFunction=activation)
+        self.op(
+            "CONV_2D",
+            inputs,
+            [y],
+            "Conv2DOptions",
+            version=3 if out else 1,
+            padding=padding,
+            strideH=stride,
+            strideW=stride,
+            dilationHFactor=dilation,
+            dilationWFactor=dilation,
+            fusedActivationFunction=activation,
+        )
         return y, y_shape
 
-    def dense(self, x, codes, alpha, bias, *, out=None, activation=NONE, batch,
-              filter_tensor=None):
+    def dense(self, x, codes, alpha, bias, *, out=None, activation=NONE, batch, filter_tensor=None):
         y_shape = [batch, codes.shape[0]]
         y, inputs = self._weighted(x, codes, alpha, bias, out, y_shape, filter_tensor)
-        self.op("FULLY_CONNECTED", inputs, [y], "FullyConnectedOptions", version=5 if out else 1,
-                fusedActivationFunction=activation)
+        self.op(
+            "FULLY_CONNECTED",
+            inputs,
+            [y],
+            "FullyConnectedOptions",
+            version=5 if out else 1,
+            fusedActivationFunction=activation,
+        )
         return y, y_shape
 
     def stored_filter(self, codes, alpha, storage, int8) -> int | None:
@@ -132,12 +164,21 @@ class Graph:
         packed = (bits << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)
         powers = (np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32)).view(np.int32)
         top = self.tensor([words, 32], np.int32)
-        self.op("MUL", [self.constant(packed.view(np.int32)[:, None]),
-                        self.constant(powers[None])], [top], "MulOptions",
-                fusedActivationFunction=2)
+        self.op(
+            "MUL",
+            [self.constant(packed.view(np.int32)[:, None]), self.constant(powers[None])],
+            [top],
+            "MulOptions",
+            fusedActivationFunction=2,
+        )
         flat = self.tensor([words, 32], np.int32)
-        self.op("MUL", [top, self.constant(np.array([-1], np.int32))], [flat], "MulOptions",
-                fusedActivationFunction=RELU6)
+        self.op(
+            "MUL",
+            [top, self.constant(np.array([-1], np.int32))],
+            [flat],
+            "MulOptions",
+            fusedActivationFunction=RELU6,
+        )
         if count != 32 * words:
             line = self.tensor([32 * words], np.int32)
             self.op("RESHAPE", [flat], [line], "ReshapeOptions", newShape=[32 * words])
@@ -153,24 +194,44 @@ class Graph:
         else:
             pairs = np.stack([-alpha, alpha], 1).astype(np.float32)
             f = self.tensor(codes.shape, np.float32)
-        self.op("GATHER", [self.constant(pairs), shaped], [f], "GatherOptions", version=5, axis=1,
-                batchDims=1)
+        self.op(
+            "GATHER",
+            [self.constant(pairs), shaped],
+            [f],
+            "GatherOptions",
+            version=5,
+            axis=1,
+            batchDims=1,
+        )
         return f
 
     def _weighted(self, x, codes, alpha, bias, out, y_shape, filter_tensor):
         by_channel = np.asarray(alpha, np.float32).reshape((-1,) + (1,) * (codes.ndim - 1))
         if out is None:
             y = self.tensor(y_shape, np.float32)
-            w = self.constant((codes * by_channel).astype(np.float32)) if filter_tensor is None else filter_tensor
+            w = (
+                self.constant((codes * by_channel).astype(np.float32))
+                if filter_tensor is None
+                else filter_tensor
+            )
             b = None if bias is None else self.constant(np.asarray(bias, np.float32))
         else:
             in_scale = float(self.graph.tensors[x].quantization.scale[0])
             y = self.tensor(y_shape, np.int8, scale=out[0], zero=out[1])
             scale = np.asarray(alpha, np.float32) / np.float32(127)
-            w = self.constant((codes * 127).astype(np.int8), scale=scale) if filter_tensor is None else filter_tensor
-            b = None if bias is None else self.constant(
-                np.round(np.asarray(bias) / (in_scale * scale)).astype(np.int32),
-                scale=in_scale * scale)
+            w = (
+                self.constant((codes * 127).astype(np.int8), scale=scale)
+                if filter_tensor is None
+                else filter_tensor
+            )
+            b = (
+                None
+                if bias is None
+                else self.constant(
+                    np.round(np.asarray(bias) / (in_scale * scale)).astype(np.int32),
+                    scale=in_scale * scale,
+                )
+            )
         return y, [x, w] + ([] if b is None else [b])
 
 

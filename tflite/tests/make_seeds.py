@@ -16,8 +16,12 @@ _TYPES = {
 _PADDING = {0: 1, 1: 2}
 _OPTIONS = {
     schema.BuiltinOperator.CONV_2D: lambda o: [
-        _PADDING[o.padding], o.strideW, o.strideH, o.fusedActivationFunction,
-        o.dilationWFactor, o.dilationHFactor,
+        _PADDING[o.padding],
+        o.strideW,
+        o.strideH,
+        o.fusedActivationFunction,
+        o.dilationWFactor,
+        o.dilationHFactor,
     ],
     schema.BuiltinOperator.FULLY_CONNECTED: lambda o: [o.fusedActivationFunction, 0, 0],
     schema.BuiltinOperator.MUL: lambda o: [o.fusedActivationFunction],

@@ -1,0 +1,137 @@
+"""Finding and building the library, and what the doctor says."""
+
+import json
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from hashbwn_keras import runtime
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.runtime import compiling, library
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    library.delegate_path.cache_clear()
+    yield tmp_path / "cache"
+    library.delegate_path.cache_clear()
+
+
+@pytest.fixture
+def compiler(monkeypatch, tmp_path):
+    """A stand-in compiler: notes its arguments, writes its output, exits as told."""
+
+    def make(status=0):
+        script = tmp_path / "cc"
+        script.write_text(
+            "#!/bin/sh\n"
+            f'echo "$@" >> "{tmp_path}/calls"\n'
+            'while [ "$1" != -o ]; do shift; done\n'
+            'echo library > "$2"\n'
+            "echo first line >&2; echo it broke >&2\n"
+            f"exit {status}\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("CC", str(script))
+        return tmp_path / "calls"
+
+    return make
+
+
+def test_it_is_built_once_and_kept(empty_cache, compiler):
+    calls = compiler()
+    path = runtime.delegate_path()
+    assert path.is_relative_to(empty_cache)
+    assert path.read_text() == "library\n"
+    library.delegate_path.cache_clear()
+    assert runtime.delegate_path() == path
+    assert len(calls.read_text().splitlines()) == 1
+    assert "-march" not in calls.read_text()
+
+
+def test_a_failing_compiler_leaves_nothing(empty_cache, compiler):
+    compiler(status=1)
+    with pytest.raises(HashBWNError, match="it broke"):
+        runtime.delegate_path()
+    assert [p for p in empty_cache.rglob("*") if p.is_file()] == []
+
+
+def test_a_missing_compiler_is_named(empty_cache, monkeypatch):
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    with pytest.raises(HashBWNError, match="/nowhere/cc"):
+        runtime.delegate_path()
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(HashBWNError, match="install gcc or clang"):
+        runtime.delegate_path()
+
+
+def test_the_hash_follows_the_sources(tmp_path):
+    for folder in ("src", "include"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "src" / "a.c").write_text("int a;")
+    first = compiling.source_hash(tmp_path)
+    (tmp_path / "src" / "a.c").write_text("int b;")
+    assert compiling.source_hash(tmp_path) != first
+
+
+def test_build_writes_where_told_and_keeps_what_is_there(tmp_path, compiler):
+    compiler()
+    out = tmp_path / "lib.so"
+    assert runtime.build(out=out) == out
+    with pytest.raises(HashBWNError, match="exists"):
+        runtime.build(out=out)
+    assert runtime.build(out=out, overwrite=True) == out
+
+
+def test_build_refuses_unknown_targets(tmp_path):
+    with pytest.raises(HashBWNError, match="riscv64-linux is not among the targets"):
+        runtime.build("riscv64-linux", tmp_path / "x.so")
+
+
+def test_cross_build_is_an_aarch64_library(tmp_path):
+    try:
+        compiling.cross_compiler("aarch64-linux")
+    except compiling.CompileError as error:
+        pytest.skip(str(error))
+    out = runtime.build("aarch64-linux", tmp_path / "arm.so")
+    header = out.read_bytes()[:20]
+    assert header[:4] == b"\x7fELF"
+    assert header[18] == 183  # EM_AARCH64
+
+
+def test_cross_build_without_ziglang_names_the_extra(tmp_path, monkeypatch):
+    other = "aarch64-linux" if compiling.host_target() == "x86_64-linux" else "x86_64-linux"
+    monkeypatch.setattr(
+        compiling.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1)
+    )
+    with pytest.raises(HashBWNError, match=r"hashbwn_keras\[cross\]"):
+        runtime.build(other, tmp_path / "x.so")
+
+
+def test_doctor_report_is_plain_json():
+    report = runtime.doctor_report()
+    assert json.loads(json.dumps(report)) == report
+    assert report["library"] == str(runtime.delegate_path())
+    assert report["problem"] is None
+    assert set(report["runs_on"]) == {"float32 layers", "int8 convolutions", "int8 Dense"}
+
+
+def test_doctor_report_says_what_is_missing(empty_cache, monkeypatch):
+    monkeypatch.setenv("CC", "/nowhere/cc")
+    report = runtime.doctor_report()
+    assert report["library"] is None
+    assert "/nowhere/cc" in report["problem"]
+    assert "no native library" in report["runs_on"]["float32 layers"]
+
+
+def test_compiling_needs_the_standard_library_only():
+    """setup.py loads it where nothing is installed."""
+    code = f"import runpy, sys; runpy.run_path({compiling.__file__!r}); print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert not {"numpy", "tensorflow", "hashbwn_keras"} & set(modules)
