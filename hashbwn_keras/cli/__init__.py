@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from hashbwn_keras.cli.arguments import hashbwn_parser, lce_convert_parser
-from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.errors import CalibrationWarning, HashBWNError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,9 @@ def _guarded(name: str, command: Callable[[], int]) -> int:
     """Run a command; what goes wrong becomes one sentence on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other packages' advice to programmers
+        warnings.filterwarnings("default", module="hashbwn_keras")
+        warnings.filterwarnings("default", category=CalibrationWarning)
         warnings.showwarning = lambda message, *_, **__: _say(f"{name}: warning: {message}")
         try:
             return command()

@@ -91,6 +91,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             f"{path} cannot be read ({error}): give a .npy or .npz file of numbers or a folder of "
             "pictures."
         ) from error
+    if not isinstance(images, np.ndarray):  # a zip file of something else
+        raise HashBWNError(f"{path} holds no arrays: give a .npy or .npz file of numbers.")
     if images.ndim == 0 or not len(images):
         raise HashBWNError(f"{path} holds no images: give an array [images, ...].")
     if images.dtype.kind not in "fiub":

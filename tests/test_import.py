@@ -1,0 +1,96 @@
+"""What an import does, seen from fresh interpreters."""
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import hashbwn_keras
+from hashbwn_keras import _keras2
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = ["larq_compute_engine", "tensorflow_model_optimization", "ai_edge_litert", "matplotlib"]
+OPTIONAL += ["sklearn", "ziglang", "PIL"]
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_works_without_the_optional_packages():
+    code = f"""
+import sys
+for name in {OPTIONAL}:
+    sys.modules[name] = None
+import hashbwn_keras as hk
+public = {{name: getattr(hk, name) for name in hk.__all__}}
+from hashbwn_keras.export import to_tflite, to_lce, verify, inspect
+import tensorflow as tf
+model = tf.keras.Sequential([tf.keras.layers.Input((4,)), hk.HashBinaryDense(3)])
+try:
+    to_lce(model)
+except ImportError as error:
+    print(error)
+"""
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert 'pip install "hashbwn_keras[lce]"' in result.stdout
+
+
+def test_is_quick_and_leaves_tensorflow_alone():
+    code = (
+        "import sys, hashbwn_keras, hashbwn_keras.cli, os;"
+        "hashbwn_keras.cli.hashbwn_parser();"
+        "print([m for m in ('tensorflow', 'numpy', 'numba', 'larq') if m in sys.modules],"
+        "os.environ['TF_USE_LEGACY_KERAS'])"
+    )
+    assert python(code).stdout.split() == ["[]", "1"]
+
+
+def test_keras_3_first_is_one_import_error_with_the_cure():
+    result = python("import tensorflow as tf; tf.keras; import hashbwn_keras")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: hashbwn_keras needs Keras 2 but tf.keras is Keras 3")
+    assert "TF_USE_LEGACY_KERAS=1" in last
+
+
+def test_keras_2_first_is_fine(monkeypatch):
+    loaded = types.SimpleNamespace(keras=types.SimpleNamespace(__version__="2.16.0"))
+    monkeypatch.setitem(sys.modules, "tensorflow", loaded)
+    _keras2.require_keras2()
+
+
+def test_missing_tf_keras_is_one_import_error_with_the_cure(monkeypatch):
+    class Broken:
+        @property
+        def keras(self):
+            raise ImportError("Keras cannot be imported. Check that it is installed.")
+
+    monkeypatch.setitem(sys.modules, "tensorflow", Broken())
+    with pytest.raises(ImportError, match="tf_keras"):
+        _keras2.require_keras2()
+
+
+@pytest.mark.parametrize("name", ["binarize", "report"])
+def test_functions_stay_in_front_of_their_modules(name):
+    first = "import hashbwn_keras, importlib;"
+    code = f"{first} importlib.import_module('hashbwn_keras.{name}');"
+    assert python(code + f"print(callable(hashbwn_keras.{name}))").stdout.strip() == "True"
+    assert callable(getattr(hashbwn_keras, name))
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="has no attribute 'nix'"):
+        _ = hashbwn_keras.nix
+    assert "binarize" in dir(hashbwn_keras)
