@@ -15,7 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help=".tflite file; the first one is the baseline")
-    add("--on", default="host", help="host, android[:SERIAL] or ssh://user@host (default: host)")
+    add(
+        "--on",
+        default="host",
+        help="host, android[:SERIAL], ssh://user@host, or qemu:FOLDER[:CPU] to count the "
+        "instructions of an emulated aarch64 (default: host)",
+    )
     add("--threads", type=int, default=1, help="threads of the runtime (default: 1)")
     add("--runs", type=int, default=50, help="timed inferences of each file (default: 50)")
     add("--warmup", type=int, default=5, help="inferences before those (default: 5)")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hashbwn_keras.benchmark.adb import Android
 from hashbwn_keras.benchmark.device import Host, Machine, quote
+from hashbwn_keras.benchmark.emulated import Emulated, EmulatedRunner
 from hashbwn_keras.benchmark.ssh import Ssh
 from hashbwn_keras.benchmark.tools import (
     APP,
@@ -20,6 +21,8 @@ from hashbwn_keras.errors import HashBWNError
 def connect(on: str) -> Machine:
     """Return the machine for ``host``, ``android[:SERIAL]`` or ``ssh://[user@]host[:port]``.
 
+    ``qemu:FOLDER[:CPU]`` is an emulated machine, for instruction counts.
+
     Raises:
         HashBWNError: it is none of these, or the device is not there.
     """
@@ -28,6 +31,8 @@ def connect(on: str) -> Machine:
     kind, _, serial = on.partition(":")
     if kind == "android":
         return Android(serial)
+    if kind == "qemu":
+        return Emulated(serial)
     if on.startswith("ssh://"):
         return Ssh(on)
     raise HashBWNError(
@@ -49,6 +54,10 @@ def choose_tool(machine: Machine, folder: str, runtime: str, tool: str, python: 
     Raises:
         HashBWNError: the machine has no such program.
     """
+    if isinstance(machine, Emulated):
+        if tool not in ("", "runner"):
+            raise HashBWNError(f"--tool {tool} does not run under qemu: leave it out.")
+        return EmulatedRunner(sys.executable, machine)
     if tool == "app":
         if not isinstance(machine, Android):
             raise HashBWNError(f"--tool app runs on Android only, not on {machine.on}.")

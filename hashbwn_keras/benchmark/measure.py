@@ -259,6 +259,7 @@ def _result(
         if entry.library
         else Delegate(),
         memory=found.memory,
+        instructions=found.instructions,
         notes=notes,
         **shared,  # type: ignore[arg-type]
     )

@@ -153,7 +153,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Result:
-    """One file measured once, on one device, with one runtime and one delegate setting."""
+    """One file measured once, on one device, with one runtime and one delegate setting.
+
+    ``instructions`` are those executed by one inference under an emulator: a proxy for energy and
+    time that knows neither caches nor pipelines.
+    """
 
     model: str
     num_threads: int
@@ -169,6 +173,7 @@ class Result:
     delegate: Delegate = field(default_factory=Delegate)
     state: State = field(default_factory=State)
     memory: Memory = field(default_factory=Memory)
+    instructions: int | None = None
     time: str = ""
     notes: tuple[str, ...] = ()
 

@@ -70,7 +70,11 @@ def text(results: Sequence[Result]) -> str:
         baseline = group[0]
         notes: list[str] = []
         rows = [_HEADER, *(_row(result, baseline, notes) for result in group)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
+        if any(result.instructions for result in group):
+            counts = ["instructions", *(_instructions(result) for result in group)]
+            rows = [(*row, count) for row, count in zip(rows, counts, strict=True)]
+            _note(notes, "instructions executed by one inference: a proxy, not a time")
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = [
             "  ".join(
                 cell.ljust(width) if i < 3 else cell.rjust(width)
@@ -152,6 +156,10 @@ def _note(notes: list[str], note: str) -> None:
     line = f"  * {note}"
     if line not in notes:
         notes.append(line)
+
+
+def _instructions(result: Result) -> str:
+    return "-" if result.instructions is None else f"{result.instructions:,}"
 
 
 def _ms(value: float | None) -> str:

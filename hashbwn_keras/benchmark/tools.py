@@ -56,6 +56,7 @@ class Measured:
     throughput_mb_s: float | None = None
     affinity: str = ""
     emulated: bool = False
+    instructions: int | None = None
 
 
 class Tool(Protocol):
@@ -98,18 +99,35 @@ class PythonRunner:
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
     ) -> list[Measured]:
+        found = self.start(machine, folder, plan(job), step, job.cpus)
+        emulated = bool(found["machine"]["emulated"])
+        return [replace(self.measured(entry), emulated=emulated) for entry in found["files"]]
+
+    def start(
+        self,
+        machine: Machine,
+        folder: str,
+        content: dict[str, Any],
+        step: Callable[[], None],
+        cpus: str = "",
+    ) -> dict[str, Any]:
+        """Run what the runner's docstring calls a job; return what the runner printed.
+
+        Raises:
+            HashBWNError: there is no Python, no runtime, or a file cannot be run.
+        """
         with tempfile.TemporaryDirectory() as local:
-            plan = Path(local) / "job.json"
-            plan.write_text(json.dumps(_plan(job)))
-            remote_plan = machine.push(plan, folder)
+            job = Path(local) / "job.json"
+            job.write_text(json.dumps(content))
+            there = machine.push(job, folder)
             script = machine.push(Path(runner.__file__), folder)
-            command = quote(self.python, script, remote_plan)
+            command = quote(self.python, script, there)
 
             def watch(line: str) -> None:
                 if line.startswith("round "):
                     step()
 
-            _, output = machine.shell(_start(folder, command, job.cpus), watch)
+            _, output = machine.shell(_start(folder, command, cpus), watch)
         found = parse.parse_marked_json(output, runner.MARKER)
         if found is None:
             raise HashBWNError(
@@ -118,11 +136,16 @@ class PythonRunner:
             )
         if "error" in found:
             raise HashBWNError(f"{machine.title}: {_with_cure(found['error'])}")
-        emulated = bool(found["machine"]["emulated"])
-        return [replace(_from_runner(entry), emulated=emulated) for entry in found["files"]]
+        return found
+
+    @staticmethod
+    def measured(entry: dict[str, Any]) -> Measured:
+        """Return one file's times as statistics."""
+        return _from_runner(entry)
 
 
-def _plan(job: Job) -> dict[str, Any]:
+def plan(job: Job) -> dict[str, Any]:
+    """Return a job as the runner reads it."""
     return {
         "files": [
             {"path": path, "delegate": library, "runtime": runtime}
