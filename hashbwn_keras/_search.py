@@ -135,24 +135,31 @@ def _climb(G, diagonal, g, b, r, floor, free_at, price):
 
 
 @_compiled
-def _babai(L, g, scale, b, rest):
-    """Round G⁻¹ g / scale to codes one by one, each making up for the errors of those before.
+def _anneal(G, g, alpha, sweeps, b, r):
+    """Cyclic descent at the scale ``alpha``, from relaxed codes −1 ≤ b_j ≤ 1 slowly to ±1.
 
-    With the Cholesky factor L (G = L Lᵀ) the residual of codes b is |L⁻¹ g / scale − Lᵀ b|² plus a
-    constant: solve the triangle, then substitute back with every unknown rounded to ±1.
+    b_j ← clip((g_j / α − Σ_{i≠j} G_ji b_i) / ((1 − μ) G_jj), −1, 1), μ going from 0 to 1 in
+    ``sweeps`` sweeps: at 0 exact descent on the relaxed, convex problem, at 1 the paper's rule. In
+    between a term −μ Σ G_jj b_j², which is constant on codes, makes the relaxed problem gradually
+    concave. Changes below 1e-3 wait until they have added up, as each costs as much as a flip.
     """
     K = b.size
-    for i in range(K):
-        row = L[i]
-        known = np.float32(0.0)
-        for j in range(i):
-            known += row[j] * rest[j]
-        rest[i] = (g[i] / scale - known) / row[i]
-    for i in range(K - 1, -1, -1):
-        row = L[i]
-        b[i] = np.float32(1.0) if rest[i] >= 0 else np.float32(-1.0)
-        for j in range(i):
-            rest[j] -= row[j] * b[i]
+    _state(G, g, b, r)
+    for sweep in range(sweeps):
+        convexity = np.float32(max(1.0 - sweep / max(1, sweeps - 1), 1e-6))
+        for j in range(K):
+            diagonal = G[j, j]
+            if diagonal <= 0.0:
+                continue
+            value = (g[j] / alpha - r[j] + diagonal * b[j]) / (convexity * diagonal)
+            change = min(np.float32(1.0), max(np.float32(-1.0), value)) - b[j]
+            if abs(change) > np.float32(1e-3):
+                row = G[j]
+                for i in range(K):
+                    r[i] += change * row[i]
+                b[j] += change
+    for j in range(K):
+        b[j] = np.float32(1.0) if b[j] >= 0.0 else np.float32(-1.0)
 
 
 @_compiled
@@ -218,53 +225,52 @@ def _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, ra
     it is better than that and not in the pool yet.
     """
     members, K = pool.shape
-    # The last row is for the child.
-    b = np.empty((members + 1, K), np.float32)
-    r = np.empty((members + 1, K), np.float32)
-    forms = np.empty((members + 1, 2))
+    r = np.empty((members, K), np.float32)
+    forms = np.empty((members, 2))
     J = np.empty(members)
-    for k in range(members):
-        b[k] = pool[k]
-        forms[k] = _state(G, g, b[k], r[k])
-        J[k] = _tabu(
-            G, diagonal, g, b[k], r[k], forms[k], floor, weak, free_at, price, steps, random
-        )
-    for _ in range(members, rounds):
-        first = _draw(random, members)
-        second = (first + 1 + _draw(random, members - 1)) % members
-        b[-1], r[-1], forms[-1] = b[first], r[first], forms[first]
-        _cross(G, g, b[-1], r[-1], forms[-1], b[second], random)
+    child = np.empty(K, np.float32)
+    child_r = np.empty(K, np.float32)
+    child_forms = np.empty(2)
+    for round_ in range(rounds):
+        place = round_
+        if round_ < members:
+            child[:] = pool[round_]
+            child_forms[:] = _state(G, g, child, child_r)
+        else:
+            first = _draw(random, members)
+            second = (first + 1 + _draw(random, members - 1)) % members
+            child[:], child_r[:], child_forms[:] = pool[first], r[first], forms[first]
+            _cross(G, g, child, child_r, child_forms, pool[second], random)
+            place = np.argmin(J)
         value = _tabu(
-            G, diagonal, g, b[-1], r[-1], forms[-1], floor, weak, free_at, price, steps, random
+            G, diagonal, g, child, child_r, child_forms, floor, weak, free_at, price, steps, random
         )
-        worst = np.argmin(J)
-        if value > J[worst]:
-            known = False
-            for k in range(members):
-                known |= (b[k] == b[-1]).all()
-            if not known:
-                J[worst] = value
-                b[worst], r[worst], forms[worst] = b[-1], r[-1], forms[-1]
-    pool[0] = b[np.argmax(J)]
+        known = False
+        for k in range(min(round_, members)):
+            known |= (pool[k] == child).all()
+        if round_ < members or (value > J[place] and not known):
+            J[place] = value
+            pool[place], r[place], forms[place] = child, child_r, child_forms
+    pool[0] = pool[np.argmax(J)]
 
 
 @_compiled
 def search_range(
-    grams, factors, cross, codes, first, last, method, scales, weak, rounds, steps, seed
+    grams, cross, codes, first, last, method, scales, sweeps, weak, rounds, steps, seed
 ):
     """Search the channels ``first..last−1`` of flattened problems; changes ``codes`` in place.
 
     Args:
         grams: float32 [B, K, K].
-        factors: float32 [B, K, K], lower Cholesky factors; unused by method 0.
         cross: float32 [B·T, K], problem b·T + t being channel t of Gram matrix b.
         codes: float32 [B·T, K] of ±1, the sign start.
-        method: 0 = cyclic descent, 1 = climbing from two starts, 2 = and tabu search from the
-            better, 3 = and evolution from all.
-        scales: float32 [S], multiples of the scale of the climbed sign start at which Babai's
-            rounding makes the other starts, one for methods 1 and 2.
+        method: 0 = cyclic descent, 1 = climbing from every start, 2 = and tabu search from the
+            best, 3 = and evolution from all.
+        scales: float32 [S], multiples of the scale of the climbed sign start at which slow
+            descents make the other starts.
+        sweeps: of each slow descent.
         weak: variance up to which an input's code keeps out of tabu search.
-        rounds, steps: tabu searches (method 3; method 2 makes one) and steps in each.
+        rounds, steps: tabu searches and steps in each; method 2 makes one round.
         seed: of the tenures and crossings; every channel starts from the same one, so that its
             result does not depend on which others are solved with it.
     """
@@ -277,7 +283,7 @@ def search_range(
     diagonal = np.empty(K, np.float32)
     free_at = np.empty(K, np.int32)
     random = np.empty(1, np.uint64)
-    forms = np.empty(2)
+    J = np.empty(starts)
     for problem in range(first, last):
         G = grams[problem // T]
         g = cross[problem]
@@ -291,24 +297,30 @@ def search_range(
         if method == 0:
             _cyclic_descent(G, g, b, r, floor)
             continue
-        J, alpha = _climb(G, diagonal, g, b, r, floor, free_at, price)
-        if alpha == 0.0:  # the channel depends on no input
+        scale = np.float64(0.0)
+        for k in range(starts):
+            pool[k] = b
+            if k > 0:
+                _anneal(G, g, np.float32(scale) * scales[k - 1], sweeps, pool[k], r)
+            J[k], alpha = _climb(G, diagonal, g, pool[k], r, floor, free_at, price)
+            if k == 0:
+                scale = alpha
+                b[:] = pool[0]
+            if scale == 0.0:  # the channel depends on no input
+                break
+        if scale == 0.0:
             continue
-        pool[0] = b
-        for k in range(1, starts):
-            _babai(factors[problem // T], g, np.float32(alpha) * scales[k - 1], pool[k], r)
+        members = starts
         if method < 3:
-            value, _ = _climb(G, diagonal, g, pool[1], r, floor, free_at, price)
-            if value > J * _GAIN:
-                pool[0] = pool[1]
-        if method == 2:
-            forms[:] = _state(G, g, pool[0], r)
-            _tabu(G, diagonal, g, pool[0], r, forms, floor, weak, free_at, price, steps, random)
-        elif method == 3:
-            _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, random)
+            members = 1
+            pool[0] = pool[np.argmax(J)]
+        if method > 1:
+            _evolve(
+                G, diagonal, g, pool[:members], floor, weak, free_at, price, rounds, steps, random
+            )
+            # Whatever tabu search left out.
+            _climb(G, diagonal, g, pool[0], r, floor, free_at, price)
         b[:] = pool[0]
-        if method > 1:  # whatever tabu search left out
-            _climb(G, diagonal, g, b, r, floor, free_at, price)
 
 
 @_compiled

@@ -31,7 +31,8 @@ improved by a single flip. With r = G b at hand, pricing all K flips of a channe
 making one costs O(K), so many can be made:
 
     "one_opt"   best single flips until none raises J, from two starts: the signs of the weights,
-                and Babai's rounding of G⁻¹g / α (what GPTQ does, at one bit)
+                and the paper's descent (3) tightened slowly, from relaxed codes −1 ≤ b_j ≤ 1, for
+                which (1) is convex, to ±1 (graduated non-convexity, Blake and Zisserman, 1987)
     "tabu"      goes on from the better of the two, downhill too, without undoing recent flips
     "evolve"    tabu search from several starts, then from crossings of the best found: two good
                 solutions mostly differ in few codes, and it is these that a crossing tries anew
@@ -65,7 +66,8 @@ Small enough to add nothing, yet above 1.2e-7, the limit under which Larq Comput
 channel for zero and turns its whole layer to float.
 """
 # What follows was measured on ResNet-20 (benchmarks/solver.md); results hardly depend on it.
-BABAI_SCALES = (1.0, 0.8, 1.25, 0.64, 1.5625)  # of the start's own scale, for more starts
+SWEEPS = 40  # of the slow descent
+START_SCALES = (1.0, 0.8, 1.25, 0.64, 1.5625)  # times the sign start's, for more slow descents
 ROUND = 0.25, 32  # a tabu search inside "evolve" takes K / 4 steps, but at least 32
 WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
 SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
@@ -153,7 +155,7 @@ def solve(
     _diagonal(unit)[...] += damping
     peak = np.abs(g).max(axis=1, keepdims=True)
     g_unit = _ratio(g, np.broadcast_to(peak, g.shape))
-    factors = _factors(unit)
+    _check_semidefinite(unit)
 
     p, _ = _forms(unit, g_unit, start)
     start = np.where(p[:, None, :] < 0, -start, start)
@@ -163,7 +165,7 @@ def solve(
         _in_threads(partial(_search.enumerate_range, unit, rows, found), B * T)
     elif method != "sign":
         weak = WEAK_INPUT + damping
-        _search_codes(unit, factors, rows, found, method, weak, steps, seed)
+        _search_codes(unit, rows, found, method, weak, steps, seed)
 
     b = found.reshape(B, T, K).transpose(0, 2, 1)
     still = _diagonal(G)[:, :, None] <= 1e-12 * level
@@ -206,7 +208,6 @@ def _diagonal(G: NDArray) -> NDArray:
 
 def _search_codes(
     G: NDArray,
-    factors: NDArray,
     g: NDArray,
     codes: NDArray,
     method: str,
@@ -218,16 +219,16 @@ def _search_codes(
     round_steps = max(ROUND[0] * G.shape[1], ROUND[1])
     rounds = max(2, round(steps / round_steps)) if method == "evolve" else 1
     # Few rounds are better spent on crossings of two than on many starts.
-    starts = min(1 + len(BABAI_SCALES), max(2, rounds // 4))
+    starts = min(1 + len(START_SCALES), max(2, rounds // 4))
     work = codes.astype(np.float32)
     run = partial(
         _search.search_range,
         G.astype(np.float32),
-        factors.astype(np.float32),
         g.astype(np.float32),
         work,
         method=("dcc", "one_opt", "tabu", "evolve").index(method),
-        scales=np.array(BABAI_SCALES[: starts - 1], np.float32),
+        scales=np.array(START_SCALES[: starts - 1], np.float32),
+        sweeps=SWEEPS,
         weak=weak,
         rounds=rounds,
         steps=-(-steps // rounds),
@@ -282,21 +283,21 @@ def _checked(
             f"gram is not symmetric (entries differ by {asymmetry:.3g}): give XᵀX or a covariance."
         )
     G = 0.5 * (G + transposed)
-    # No entry of a positive semidefinite matrix exceeds its trace; the rest shows in the factors.
+    # No entry of a positive semidefinite matrix exceeds its trace; the rest shows below.
     if (np.abs(G).max(axis=(1, 2)) > (1 + SLACK) * np.trace(G, axis1=1, axis2=2)).any():
         raise HashBWNError(_NOT_A_GRAM)
     return G, g, start
 
 
-def _factors(G: NDArray) -> NDArray:
-    """Lower Cholesky factors [B, K, K] of G with some slack on the diagonal.
+def _check_semidefinite(G: NDArray) -> None:
+    """Refuse matrices [B, K, K] that cannot be Gram matrices.
 
-    They exist of positive definite matrices only; the slack admits Gram matrices of inputs that
-    depend on each other, with their rounding.
+    Those of inputs that depend on each other are, with the slack their rounding needs, positive
+    definite, and only such matrices have Cholesky factors.
     """
     G = G.copy()
     _diagonal(G)[...] += SLACK * G.shape[1]
     try:
-        return np.linalg.cholesky(G)
+        np.linalg.cholesky(G)
     except np.linalg.LinAlgError:
         raise HashBWNError(_NOT_A_GRAM) from None

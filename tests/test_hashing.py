@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashbwn_keras import hashing
+from hashbwn_keras import _search, hashing
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.hashing import METHODS, HashCodes, solve
 
@@ -99,6 +99,30 @@ def test_dcc_is_the_papers_rule(K, centred):
     found = solve(G, g, method="dcc", init=w)
     for t in range(6):
         assert (found.codes[:, t] == paper(G, g[:, t], w[:, t])).all()
+
+
+def slow_descent(G, g, alpha, b, sweeps):
+    """The annealed rule for one channel, in the plainest form."""
+    for sweep in range(sweeps):
+        mu = sweep / (sweeps - 1)
+        for j in range(len(b)):
+            others = G[j] @ b - G[j, j] * b[j]
+            curvature = max(1 - mu, 1e-6) * G[j, j]
+            relaxed = np.clip((g[j] / alpha - others) / curvature, -1, 1)
+            if abs(relaxed - b[j]) > 1e-3:
+                b[j] = relaxed
+    return np.where(b >= 0, 1, -1)
+
+
+def test_annealing_is_its_stated_rule():
+    G, g, _, w = layer(40, 6)
+    for t in range(6):
+        start = np.where(w[:, t] < 0, -1.0, 1.0)
+        alpha = g[:, t] @ start / (start @ G @ start)
+        codes = start.astype(np.float32)
+        gram, cross = G.astype(np.float32), g[:, t].astype(np.float32)
+        _search._anneal(gram, cross, np.float32(alpha), 12, codes, np.empty(40, np.float32))
+        assert (codes == slow_descent(G, g[:, t], alpha, start, 12)).all()
 
 
 @pytest.mark.parametrize("method", SEARCHES)
