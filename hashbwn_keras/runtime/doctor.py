@@ -10,10 +10,8 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.runtime import compiling
 from hashbwn_keras.runtime.library import Native, delegate_path
 
-_FLAGS = (
-    "avx2 fma avx512f avx512bw avx512_vnni avx_vnni "  # x86-64
-    "asimd asimddp i8mm sve"  # aarch64
-).split()
+_X86 = ["avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni"]
+_ARM = ["asimd", "asimddp", "i8mm", "sve"]
 
 
 def cpu_features() -> list[str]:
@@ -26,7 +24,7 @@ def cpu_features() -> list[str]:
     for line in lines:
         if line.startswith(("flags", "Features")):
             words |= set(line.partition(":")[2].split())
-    return [flag for flag in _FLAGS if flag in words]
+    return [flag for flag in _X86 + _ARM if flag in words]
 
 
 def _version(package: str) -> str | None:

@@ -223,7 +223,7 @@ def test_the_packed_filter_is_not_rebuilt():
 
 
 def test_resized_input():
-    content, shape = small_net(False, "constant")
+    content, _ = small_net(False, "constant")
     x = random_input([3, 9, 20, 6], False)
     results = []
     for delegated in (False, True):
@@ -308,7 +308,7 @@ def test_altered_packed_pattern_is_left_alone(which):
     x = g.tensor([1, 5, 5, 8], np.float32)
     stored = g.stored_filter(codes, alpha, "packed", False)
     y, _ = g.conv(x, codes, alpha, bias, shape=[1, 5, 5, 8], filter_tensor=stored)
-    words, powers, minus_one, pairs = g.model.buffers[1:5]
+    _, powers, minus_one, pairs = g.model.buffers[1:5]
     if which == "powers":
         powers.data = np.roll(powers.data, 4)
     elif which == "minus_one":
