@@ -2,9 +2,8 @@
 
 Images are found by gradient descent so that, at every batch-norm, means and variances over the
 batch become those the network stored in training (Yin et al., "Dreaming to distill", CVPR 2020;
-Cai et al., "ZeroQ", CVPR 2020), and so that a classifier is sure of a random class, which spreads
-the images over the classes. They look like nothing, but the layers see inputs with the moments of
-real ones, and moments are all the solver wants.
+Cai et al., "ZeroQ", CVPR 2020). They look like nothing, but the layers see inputs with the moments
+of real ones, and moments are all the solver wants.
 """
 
 import warnings
@@ -15,13 +14,12 @@ from tqdm import tqdm
 
 from hashbwn_keras.calibration import BATCH, Batch
 from hashbwn_keras.errors import CalibrationWarning, HashBWNError
-from hashbwn_keras.graph import Graph, graph_of, is_batch_norm
+from hashbwn_keras.graph import Graph, channel_axis, graph_of, is_batch_norm
 from hashbwn_keras.layers import flat_layers
 
 IMAGES = 384
-STEPS = 200
+STEPS = 100
 RATE = 0.1
-CLASS_WEIGHT = 0.1
 
 Layer = tf.keras.layers.Layer
 
@@ -85,18 +83,15 @@ def _fitted(
     """The images nearest to ``batch`` downhill of :func:`_misfit`."""
     images = [tf.Variable(x) for x in batch]
     optimizer = tf.keras.optimizers.Adam()
-    classes = [
-        tf.constant(random.integers(0, layers_out, BATCH))
-        for layers_out in (_units(graph, i) for i in range(len(graph.outputs)))
-    ]
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(shift: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             # Moving the images about keeps them free of patterns that hold at one position only.
             moved = [tf.roll(x, shift, [1, 2]) if len(x.shape) == 4 else x for x in images]
-            loss = _misfit(graph, layers, moved, classes)
-        optimizer.apply_gradients([(tape.gradient(loss, x), x) for x in images])
+            loss = _misfit(graph, layers, moved)
+        found = tape.gradient(loss, images, unconnected_gradients="zero")
+        optimizer.apply_gradients(zip(found, images, strict=True))
         return loss
 
     for number in range(STEPS):
@@ -108,48 +103,18 @@ def _fitted(
     return [x.numpy() for x in images]
 
 
-def _units(graph: Graph, index: int) -> int:
-    """Classes that an output tells apart, 1 if it is no classifier's."""
-    key = graph.outputs[index]
-    (step,) = (step for step in graph.steps if key in step.outputs)
-    tensor = tf.nest.flatten(step.node.outputs)[step.outputs.index(key)]
-    return int(tensor.shape[1]) if len(tensor.shape) == 2 and tensor.shape[1] else 1
-
-
-def _misfit(
-    graph: Graph, layers: dict[str, Layer], images: list[tf.Tensor], classes: list[tf.Tensor]
-) -> tf.Tensor:
-    """How far batch statistics are from the stored ones, and outputs from the classes."""
+def _misfit(graph: Graph, layers: dict[str, Layer], images: list[tf.Tensor]) -> tf.Tensor:
+    """How far the batch statistics at all batch-norms are from the stored ones."""
     norms = [step for step in graph.steps if is_batch_norm(step.layer)]
-    wanted = [step.inputs[0] for step in norms] + graph.outputs
-    values = graph.run(layers, images, wanted)
+    values = graph.run(layers, images, [step.inputs[0] for step in norms])
     terms = []
-    for step, value in zip(norms, values, strict=False):
+    for step, value in zip(norms, values, strict=True):
         norm = layers[step.name]
-        axes = [axis for axis in range(len(value.shape)) if axis != _channel_axis(norm, value)]
+        axes = [axis for axis in range(len(value.shape)) if axis != channel_axis(norm)]
         mean, variance = tf.nn.moments(value, axes)
         deviation = tf.sqrt(norm.moving_variance + norm.epsilon)
         terms.append(
             tf.reduce_mean(tf.square((mean - norm.moving_mean) / deviation))
             + tf.reduce_mean(tf.square(tf.sqrt(variance + norm.epsilon) / deviation - 1))
         )
-    loss = tf.add_n(terms) / len(terms)
-    for value, labels in zip(values[len(norms) :], classes, strict=True):
-        if len(value.shape) == 2 and value.shape[1] > 1:
-            loss += CLASS_WEIGHT * _surprise(value, labels)
-    return loss
-
-
-def _surprise(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Cross entropy of labels, from probabilities where outputs are such, else from logits."""
-    sums = tf.reduce_sum(outputs, axis=1)
-    probabilities = tf.reduce_all((outputs >= 0) & (tf.abs(sums[:, None] - 1) < 1e-3))
-    log_p = tf.where(
-        probabilities, tf.math.log(tf.maximum(outputs, 1e-9)), tf.nn.log_softmax(outputs)
-    )
-    return -tf.reduce_mean(tf.gather(log_p, labels, batch_dims=1))
-
-
-def _channel_axis(norm: Layer, value: tf.Tensor) -> int:
-    axis = norm.axis[0] if hasattr(norm.axis, "__getitem__") else norm.axis
-    return int(axis) % len(value.shape)
+    return tf.add_n(terms) / len(terms)

@@ -115,6 +115,12 @@ def is_batch_norm(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, tf.keras.layers.BatchNormalization)
 
 
+def channel_axis(batch_norm: tf.keras.layers.Layer) -> int:
+    """The axis of a built batch-norm's input that it has statistics for, counted from 0."""
+    (axis,) = batch_norm.axis  # Keras 2 makes a list of it
+    return int(axis)
+
+
 def is_addition(step: Step) -> bool:
     """Whether a step adds tensors of the same kind: an Add layer, or ``x + y`` of two tensors."""
     if isinstance(step.layer, tf.keras.layers.Add):
@@ -209,8 +215,9 @@ def clone(
                 return make(name, layer)
             except (TypeError, NotImplementedError) as error:
                 raise HashBWNError(
-                    f"Layer {name!r} ({type(layer).__name__}) cannot be rebuilt from its "
-                    f"configuration ({error}): give it get_config and from_config."
+                    f"Layer {name!r} cannot be rebuilt from its configuration "
+                    f"({type(error).__name__}): give {type(layer).__name__} a get_config that "
+                    "names all its arguments."
                 ) from error
 
         return rebuild

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from hashbwn_keras import hashing
 from hashbwn_keras.calibration import ActivationStore, Batch, image_count
-from hashbwn_keras.graph import Graph, Key, Step, is_addition, is_batch_norm
+from hashbwn_keras.graph import Graph, Key, Step, channel_axis, is_addition, is_batch_norm
 from hashbwn_keras.layers import binary_kernels
 from hashbwn_keras.moments import Moments, PatchGeometry, Statistics
 
@@ -215,7 +215,7 @@ class LayerwisePass:
                 for step in steps
                 for batch in range(len(self._batches))
             ]
-            sums[network] = _mean_variance(arrays, _channel_axis(twin))
+            sums[network] = _mean_variance(arrays, channel_axis(twin))
         (mean_f, var_f), (mean_b, var_b) = sums["float"], sums["binary"]
         mean = twin.moving_mean.numpy().astype(np.float64)
         variance = twin.moving_variance.numpy().astype(np.float64)
@@ -409,11 +409,6 @@ def _mean_variance(
         scatter = scatter + x_scatter + step**2 * (count * len(x) / total)
         count = total
     return np.asarray(mean), np.asarray(scatter) / count
-
-
-def _channel_axis(layer: Layer) -> int:
-    axis = layer.axis
-    return int(axis[0] if isinstance(axis, list | tuple) or hasattr(axis, "__getitem__") else axis)
 
 
 def _is_channels_first(layer: Layer) -> bool:

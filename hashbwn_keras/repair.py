@@ -34,7 +34,7 @@ from hashbwn_keras.layers import BinaryKernel, binary_kernels, flat_layers
 
 _log = logging.getLogger("hashbwn_keras")
 
-IMAGES_SEEN = 48 * 1024
+IMAGES_SEEN = 24 * 1024
 """Images the network is trained on in all, every calibration image equally often."""
 BATCH = 128
 STEP_MEMORY = 2**31
@@ -43,7 +43,7 @@ CODE_RATE = 3e-3
 """Step size of latent weights, whose mean magnitude is 1, and :data:`RATE` of everything else."""
 RATE = 1e-3
 WARM_UP = 0.1
-FEATURE_WEIGHT = 30.0
+FEATURE_WEIGHT = 10.0
 OUTPUT_WEIGHT = 0.3
 LATENT_LIMIT = 1.5
 """Latent weights beyond this get no gradient that would take them further."""
@@ -136,7 +136,9 @@ class _Pair:
 
     def error(self, images: list[NDArray]) -> float:
         """Mean loss over images in inference mode."""
-        measure = tf.function(lambda inputs: self.loss(inputs, False), reduce_retracing=True)
+        measure = tf.function(
+            lambda inputs: self.loss(inputs, False), autograph=False, reduce_retracing=True
+        )
         total = 0.0
         for part in _parts(len(images[0]), self.batch):
             total += float(measure([tf.constant(x[part]) for x in images])) * len(images[0][part])
@@ -194,7 +196,7 @@ def _descend(pair: _Pair, images: list[NDArray], random: np.random.Generator) ->
     others = [v for v in pair.binary.trainable_variables if id(v) not in own]
     for_codes, for_others = tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam()
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def step(inputs: list[tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = pair.loss(inputs, batch_statistics=True)
