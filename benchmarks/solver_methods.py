@@ -15,12 +15,19 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from moments_resnet20 import UNSEEN, cifar10_images, errors, kernels, take_moments
+from moments_resnet20 import (
+    UNSEEN,
+    cifar10_images,
+    clocks,
+    errors,
+    kernels,
+    summary,
+    take_moments,
+)
 
 from hashbwn_keras.hashing import solve
 
@@ -63,9 +70,10 @@ def method_table(model, data_dir, runs):
             rows[name].append(errors(seen, unseen, weights, **options))
     table = []
     for name, answers in rows.items():
-        seconds = sorted(answer[2] for answer in answers)
+        seconds = np.array([answer[2] for answer in answers])
         row = {"method": name, "seen": answers[0][0], "unseen": answers[0][1]}
-        table.append(row | {"median_s": float(np.median(seconds)), "min_s": seconds[0]})
+        times = {"wall_s": summary(seconds[:, 0]), "processor_s": summary(seconds[:, 1])}
+        table.append(row | times)
         print(table[-1], flush=True)
     return table
 
@@ -79,9 +87,11 @@ def size_table():
         x -= x.mean(1, keepdims=True)
         gram = x.transpose(0, 2, 1) @ x / (2 * K)
         weights = random.standard_normal((B, K, T))
-        began = time.perf_counter()
-        solve(gram, gram @ weights, init=weights)
-        table.append({"layer": name, "seconds": round(time.perf_counter() - began, 3)})
+        cross = gram @ weights
+        began = clocks()
+        solve(gram, cross, init=weights)
+        wall, processor = (clocks() - began).round(3).tolist()
+        table.append({"layer": name, "wall_s": wall, "processor_s": processor})
         print(table[-1], flush=True)
     return table
 

@@ -22,6 +22,13 @@ _NEVER = np.int32(2**31 - 1)
 
 
 @_compiled
+def _copy(source, target):
+    """Copy a row; slice assignment would double the time the loops take to compile."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@_compiled
 def _state(G, g, b, r):
     """Set r = G b; return p and q."""
     K = b.size
@@ -121,7 +128,8 @@ def _sweep_fixed_scale(G, g, b, r, p, q):
 @_compiled
 def _climb(G, diagonal, g, b, r, floor, free_at, price):
     """Make the best single flip until none raises J. Returns J and the scale."""
-    free_at[:] = 0
+    for i in range(b.size):
+        free_at[i] = 0
     p, q = _state(G, g, b, r)
     J = p * p / max(q, floor)
     while True:
@@ -184,7 +192,8 @@ def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, rando
     spread = min(10, K // 4 + 1)
     for i in range(K):
         free_at[i] = _NEVER if diagonal[i] <= weak else np.int32(0)
-    p, q = forms
+    p = forms[0]
+    q = forms[1]
     best = p * p / max(q, floor)
     best_b = b.copy()
     best_r = r.copy()
@@ -198,23 +207,26 @@ def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, rando
         value = p * p / max(q, floor)
         if value > best * _GAIN:
             best = value
-            best_b[:] = b
-            best_r[:] = r
-            forms[:] = p, q
-    b[:] = best_b
-    r[:] = best_r
+            _copy(b, best_b)
+            _copy(r, best_r)
+            forms[0] = p
+            forms[1] = q
+    _copy(best_b, b)
+    _copy(best_r, r)
     return best
 
 
 @_compiled
 def _cross(G, g, b, r, forms, other, random):
     """Flip about half of the codes in which b differs from ``other``."""
-    p, q = forms
+    p = forms[0]
+    q = forms[1]
     for j in range(b.size):
         if b[j] != other[j] and _draw(random, 2) == 0:
             p, q = _after_flip(G, g, b, r, j, p, q)
             _flip(G, b, r, j)
-    forms[:] = p, q
+    forms[0] = p
+    forms[1] = q
 
 
 @_compiled
@@ -234,12 +246,14 @@ def _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, ra
     for round_ in range(rounds):
         place = round_
         if round_ < members:
-            child[:] = pool[round_]
-            child_forms[:] = _state(G, g, child, child_r)
+            _copy(pool[round_], child)
+            child_forms[0], child_forms[1] = _state(G, g, child, child_r)
         else:
             first = _draw(random, members)
             second = (first + 1 + _draw(random, members - 1)) % members
-            child[:], child_r[:], child_forms[:] = pool[first], r[first], forms[first]
+            _copy(pool[first], child)
+            _copy(r[first], child_r)
+            _copy(forms[first], child_forms)
             _cross(G, g, child, child_r, child_forms, pool[second], random)
             place = np.argmin(J)
         value = _tabu(
@@ -250,8 +264,10 @@ def _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, ra
             known |= (pool[k] == child).all()
         if round_ < members or (value > J[place] and not known):
             J[place] = value
-            pool[place], r[place], forms[place] = child, child_r, child_forms
-    pool[0] = pool[np.argmax(J)]
+            _copy(child, pool[place])
+            _copy(child_r, r[place])
+            _copy(child_forms, forms[place])
+    _copy(pool[np.argmax(J)], pool[0])
 
 
 @_compiled
@@ -299,13 +315,13 @@ def search_range(
             continue
         scale = np.float64(0.0)
         for k in range(starts):
-            pool[k] = b
+            _copy(b, pool[k])
             if k > 0:
                 _anneal(G, g, np.float32(scale) * scales[k - 1], sweeps, pool[k], r)
             J[k], alpha = _climb(G, diagonal, g, pool[k], r, floor, free_at, price)
             if k == 0:
                 scale = alpha
-                b[:] = pool[0]
+                _copy(pool[0], b)
             if scale == 0.0:  # the channel depends on no input
                 break
         if scale == 0.0:
@@ -313,14 +329,14 @@ def search_range(
         members = starts
         if method < 3:
             members = 1
-            pool[0] = pool[np.argmax(J)]
+            _copy(pool[np.argmax(J)], pool[0])
         if method > 1:
             _evolve(
                 G, diagonal, g, pool[:members], floor, weak, free_at, price, rounds, steps, random
             )
             # Whatever tabu search left out.
             _climb(G, diagonal, g, pool[0], r, floor, free_at, price)
-        b[:] = pool[0]
+        _copy(pool[0], b)
 
 
 @_compiled
@@ -362,4 +378,4 @@ def enumerate_range(grams, cross, codes, first, last):
             value = p * p / max(q, floor)
             if value > best * (1.0 + 1e-12):
                 best = value
-                codes[problem] = b
+                _copy(b, codes[problem])
