@@ -10,12 +10,27 @@ Engine and tensorflow-model-optimization need.
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashbwn_keras._keras2 import require_keras2
 from hashbwn_keras.version import __version__
 
 require_keras2()
+
+if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
+    from hashbwn_keras import export, hashing, layers, moments, quantizers, recipe, runtime
+    from hashbwn_keras.binarize import binarize
+    from hashbwn_keras.errors import HashBWNError
+    from hashbwn_keras.layers import (
+        HashBinaryConv2D,
+        HashBinaryDense,
+        HashBinaryDepthwiseConv2D,
+        HashBinarySeparableConv2D,
+        codes,
+    )
+    from hashbwn_keras.recipe import load_model, save_model
+    from hashbwn_keras.report import report
+    from hashbwn_keras.runtime import Interpreter
 
 # Public name -> module that holds it. Resolved on first use, so that importing the package is quick
 # and does not need the optional packages.
@@ -34,7 +49,27 @@ _LAZY = {
 }
 _MODULES = {"export", "hashing", "layers", "moments", "quantizers", "recipe", "runtime"}
 
-__all__ = ["__version__", *sorted(_LAZY), *sorted(_MODULES)]
+__all__ = [
+    "HashBWNError",
+    "HashBinaryConv2D",
+    "HashBinaryDense",
+    "HashBinaryDepthwiseConv2D",
+    "HashBinarySeparableConv2D",
+    "Interpreter",
+    "__version__",
+    "binarize",
+    "codes",
+    "export",
+    "hashing",
+    "layers",
+    "load_model",
+    "moments",
+    "quantizers",
+    "recipe",
+    "report",
+    "runtime",
+    "save_model",
+]
 
 
 class _Package(ModuleType):

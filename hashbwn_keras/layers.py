@@ -71,7 +71,7 @@ class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
         defaults = {"depthwise_quantizer": "hash_sign", "depthwise_constraint": Unclipped()}
         larq_layer = lq.layers.QuantDepthwiseConv2D
         super().__init__(*args, **_with_defaults(larq_layer, args, kwargs, **defaults))
-        quantizer = self.depthwise_quantizer
+        quantizer = self.depthwise_quantizer  # type: ignore[has-type]
         if isinstance(quantizer, HashSign) and quantizer.axes is None:
             # The quantizer sees only the tensor; only the layer knows that two axes are outputs.
             self.depthwise_quantizer = HashSign(axes=(0, 1))
@@ -194,7 +194,7 @@ def codes(model: tf.keras.layers.Layer) -> dict[str, KernelCodes]:
     return {kernel.name: kernel.codes() for kernel in binary_kernels(model)}
 
 
-_BINARY_CLASS: dict[type, type] = {
+_BINARY_CLASS: dict[type, Any] = {
     tf.keras.layers.Conv2D: HashBinaryConv2D,
     tf.keras.layers.Dense: HashBinaryDense,
     tf.keras.layers.DepthwiseConv2D: HashBinaryDepthwiseConv2D,

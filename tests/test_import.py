@@ -94,3 +94,9 @@ def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="has no attribute 'nix'"):
         _ = hashbwn_keras.nix
     assert "binarize" in dir(hashbwn_keras)
+
+
+def test_every_public_name_is_listed_and_resolves():
+    lazy = {*hashbwn_keras._LAZY, *hashbwn_keras._MODULES, "__version__"}
+    assert lazy == set(hashbwn_keras.__all__) == set(dir(hashbwn_keras))
+    assert all(getattr(hashbwn_keras, name) is not None for name in lazy)

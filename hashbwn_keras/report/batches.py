@@ -31,10 +31,11 @@ def batches(
     for inputs, own_labels in _raw(model, data, batch_size):
         checked = _checked(model, inputs)
         count = len(checked[0])
+        batch_labels: np.ndarray | None = None
         if truth is not None:
             batch_labels = truth[done : done + count]
-        else:
-            batch_labels = None if own_labels is None else _class_numbers(own_labels)
+        elif own_labels is not None:
+            batch_labels = _class_numbers(own_labels)
         done += count
         if batch_labels is not None and len(batch_labels) != count:
             raise HashBWNError(
