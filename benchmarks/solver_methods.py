@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from moments_resnet20 import (
     UNSEEN,
     cifar10_images,
@@ -27,6 +26,7 @@ from moments_resnet20 import (
     kernels,
     summary,
     take_moments,
+    tf,  # imported there with Keras 2
 )
 
 from hashbwn_keras.hashing import solve
