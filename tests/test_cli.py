@@ -143,10 +143,28 @@ def test_lce_convert(made, tmp_path, capsys):
     pytest.importorskip("larq_compute_engine")
     target = tmp_path / "lce.tflite"
     assert cli.lce_convert([str(made / "binary.keras"), str(target)]) == 0
-    assert "1 binary layers" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "lce-dequantize" in out
+    assert "1 LceDequantize" in out
+    assert "verified on" in out
     assert cli.lce_convert([str(made / "binary.keras"), str(target)]) == 1
     assert "exists" in capsys.readouterr().err
     assert run("export", made / "binary.keras", target, "--format", "lce", "--overwrite") == 0
+
+
+def test_lce_convert_refuses_without_leaving_a_file(made, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("larq_compute_engine")
+    target = tmp_path / "lce.tflite"
+    convert = [str(made / "binary.keras"), str(target)]
+    # Its converter's own words, not those of the other way that it tries on failure.
+    assert cli.lce_convert([*convert, "--inference-input-type", "int8"]) == 1
+    assert "Larq Compute Engine refuses" in capsys.readouterr().err
+    monkeypatch.setattr("hashbwn_keras.cli.lce._lost", lambda *_: ["layer"])
+    assert cli.lce_convert(convert) == 1
+    assert "layer stayed float: give --allow-float" in capsys.readouterr().err
+    assert not target.exists()
+    assert cli.lce_convert([*convert, "--allow-float", "--no-verify", "--target", "xcore"]) == 0
+    assert "verified" not in capsys.readouterr().out
 
 
 def test_doctor_names_what_is_there_and_the_cure_for_what_is_not(capsys, monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hashbwn_keras.benchmark import command as benchmark
-from hashbwn_keras.cli import demo_arguments
+from hashbwn_keras.cli import demo_arguments, lce
 from hashbwn_keras.version import __version__
 
 METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "evolve", "exact")
@@ -64,14 +64,7 @@ def lce_convert_parser() -> argparse.ArgumentParser:
         "1 bit per weight.",
         epilog=_EPILOG,
     )
-    parser.add_argument("model", metavar="IN", type=Path, help=".keras, .h5 or SavedModel folder")
-    parser.add_argument("output", metavar="OUT", type=Path, help=".tflite file to write")
-    parser.add_argument(
-        "--weights",
-        choices=("packed", "float"),
-        default="packed",
-        help="float leaves layers with real input as LCE's own converter does (default: packed)",
-    )
+    lce.add_arguments(parser)
     _overwrite(parser)
     parser.set_defaults(run=_lazily("lce_convert"))
     return parser

@@ -13,7 +13,6 @@ import hashbwn_keras as hk
 from hashbwn_keras import files
 from hashbwn_keras.cli import data
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.layers import binary_kernels
 from hashbwn_keras.recipe import check_model_path, get_recipe, save_model
 from hashbwn_keras.report.table import aligned, percent, ratio, size
 
@@ -96,7 +95,11 @@ def verify(args: Namespace) -> int:
 
     _check_outputs(args)
     model = hk.load_model(args.model)
-    images = _images(args, model)[0] if args.data else _random_inputs(model)
+    if args.data:
+        images = _images(args, model)[0]
+    else:
+        _say(f"hashbwn verify: no --data, so {_RANDOM_INPUTS} random inputs are compared.")
+        images = _random_inputs(model)
     result = verify_file(model, args.file, images, tolerance=args.tolerance)
     print(result)
     _finish(args, result.to_dict())
@@ -184,13 +187,11 @@ def demo(args: Namespace) -> int:
 
 def lce_convert(args: Namespace) -> int:
     """Carry out ``lce_convert``."""
-    from hashbwn_keras.export import to_lce
+    from hashbwn_keras.cli.lce import convert
 
     files.check_writable(args.output, args.overwrite)
     model = hk.load_model(args.model)
-    content = to_lce(model, args.output, weights=args.weights, overwrite=args.overwrite)
-    kernels = len(binary_kernels(model))
-    print(f"{args.output}: {size(len(content))}, {kernels} binary layers")
+    print(convert(model, args, None if args.no_verify else _random_inputs(model)))
     return 0
 
 
@@ -224,7 +225,6 @@ def _random_inputs(model: tf.keras.Model) -> Any:
     shapes = [tuple(tensor.shape)[1:] for tensor in model.inputs]
     if any(None in shape for shape in shapes):
         raise HashBWNError(f"The model takes inputs of any size {shapes}: give --data.")
-    _say(f"hashbwn verify: no --data, so {_RANDOM_INPUTS} random inputs are compared.")
     generator = np.random.default_rng(0)
     inputs = [
         generator.normal(size=(_RANDOM_INPUTS, *shape)).astype(tensor.dtype.as_numpy_dtype)

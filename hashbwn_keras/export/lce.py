@@ -17,6 +17,8 @@ from hashbwn_keras.files import atomic_write, check_writable
 from hashbwn_keras.layers import binary_kernels
 
 WEIGHTS = ("packed", "float")
+TYPES = ("float32", "int8")
+TARGETS = ("arm", "xcore")
 
 
 def to_lce(
@@ -24,6 +26,9 @@ def to_lce(
     path: str | os.PathLike[str] | None = None,
     *,
     weights: str = "packed",
+    input_type: str = "float32",
+    output_type: str = "float32",
+    target: str = "arm",
     overwrite: bool = False,
 ) -> bytes:
     """Write a file for Larq Compute Engine's interpreter.
@@ -35,6 +40,9 @@ def to_lce(
         model: a built Keras 2 model.
         path: where to write the file; None writes none.
         weights: "packed", or "float" to leave layers with real input as LCE's converter does.
+        input_type: "float32", or "int8" for a model that quantises its input itself.
+        output_type: the same for the output.
+        target: "arm" or "xcore".
         overwrite: whether an existing ``path`` may be replaced.
 
     Returns:
@@ -46,10 +54,14 @@ def to_lce(
         ImportError: larq-compute-engine is not installed.
     """
     check_choice("weights", weights, WEIGHTS)
+    check_choice("input_type", input_type, TYPES)
+    check_choice("output_type", output_type, TYPES)
+    check_choice("target", target, TARGETS)
     check_model(model)
     if path is not None:
         check_writable(path, overwrite)
-    flat, filters = read_filters(_convert(model), "The file from Larq Compute Engine")
+    converted = _convert(model, input_type, output_type, target)
+    flat, filters = read_filters(converted, "The file from Larq Compute Engine")
     kernels = binary_kernels(model)
     names = name_filters(filters, kernels)
     check_all_found(filters, kernels)
@@ -62,7 +74,7 @@ def to_lce(
     return result
 
 
-def _convert(model: tf.keras.Model) -> bytes:
+def _convert(model: tf.keras.Model, input_type: str, output_type: str, target: str) -> bytes:
     try:
         import larq_compute_engine as lce
     except ImportError as error:
@@ -73,7 +85,12 @@ def _convert(model: tf.keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder, quiet_conversion():
         try:
             with_constant_kernels(model).save(folder, save_format="tf", include_optimizer=False)
-            return lce.convert_saved_model(folder)
+            return lce.convert_saved_model(
+                folder,
+                inference_input_type=tf.as_dtype(input_type),
+                inference_output_type=tf.as_dtype(output_type),
+                target=target,
+            )
         except (RuntimeError, ValueError) as error:
             raise HashBWNError(
                 f"Larq Compute Engine refuses model {model.name!r}: {first_line(error)}."
