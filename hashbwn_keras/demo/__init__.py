@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import hashbwn_keras as hk
+from hashbwn_keras.binarize import binarize
 from hashbwn_keras.demo import datasets, network
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export import to_lce, to_tflite, verify
 from hashbwn_keras.files import staged_folder
+from hashbwn_keras.recipe import save_model
 from hashbwn_keras.report import Report
+from hashbwn_keras.report import report as compare
 from hashbwn_keras.report.table import aligned, percent, size
+from hashbwn_keras.runtime import Interpreter
 
 _EPOCHS = {"digits": 15, "mnist": 1, "fashion_mnist": 1, "cifar10": 3}
-_CALIBRATION_IMAGES = 1024
+_CALIBRATION_IMAGES = 2048
 _TEST_IMAGES = 1000
 """Test images run through each file, one at a time."""
 
@@ -132,14 +135,14 @@ def run(
         network.train(model, data.train_images, data.train_labels, epochs or _EPOCHS[dataset])
         watch("training")
         calibration = data.train_images[:_CALIBRATION_IMAGES]
-        binary = hk.binarize(model, calibration, seed=seed)
+        binary = binarize(model, calibration, seed=seed)
         watch("binarising")
         images, labels = data.test_images[:_TEST_IMAGES], data.test_labels[:_TEST_IMAGES]
         forms = _export(model, binary, folder, images, labels)
         watch("export and verification")
-        report = hk.report(model, binary, data.test_images, data.test_labels)
-        hk.save_model(model, folder / "float.keras")
-        hk.save_model(binary, folder / "binary.keras")
+        report = compare(model, binary, data.test_images, data.test_labels)
+        save_model(model, folder / "float.keras")
+        save_model(binary, folder / "binary.keras")
         (folder / "report.html").write_text(report.to_html())
         (folder / "report.json").write_text(report.to_json())
         watch("report")
@@ -185,7 +188,7 @@ def _export(
         checked = verify(source, content, images[:64])
         if not checked.ok:
             raise HashBWNError(f"{file} failed verification: {' '.join(str(checked).split())}.")
-        got = hk.Interpreter(content).predict(images).argmax(1)
+        got = Interpreter(content).predict(images).argmax(1)
         forms.append(
             Form(
                 name,

@@ -12,7 +12,7 @@ _MOMENTUM = 0.9  # of the batch-norms: a short training leaves slower averages b
 
 
 def vgg(input_shape: tuple[int, ...], classes: int) -> tf.keras.Model:
-    """Return an untrained VGG with batch-norm: two blocks of two convolutions, two Dense layers.
+    """Return an untrained VGG with batch-norm: two blocks of two convolutions, average, two Dense.
 
     Args:
         input_shape: height, width and channels.
@@ -28,7 +28,7 @@ def vgg(input_shape: tuple[int, ...], classes: int) -> tf.keras.Model:
             x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm{block}_{i}")(x)
             x = layers.ReLU(name=f"relu{block}_{i}")(x)
         x = layers.MaxPool2D(name=f"pool{block}")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.GlobalAveragePooling2D(name="average")(x)
     x = layers.Dense(128, use_bias=False, name="hidden")(x)
     x = layers.BatchNormalization(momentum=_MOMENTUM, name="norm_hidden")(x)
     x = layers.ReLU(name="relu_hidden")(x)
