@@ -138,8 +138,11 @@ def _groups(
         for setting in delegates:
             library, notes = _library(setting, local, device, program, lce)
             entries += [_Entry(path, library, kinds[path], notes) for path in chosen]
-        unique = {(entry.file, entry.library): entry for entry in reversed(entries)}
-        measured = [entry for entry in entries if entry in unique.values()]
+        # Settings that come to the same, such as any for Larq's files, are measured once.
+        unique: dict[tuple[Path, Path | None], _Entry] = {}
+        for entry in entries:
+            unique.setdefault((entry.file, entry.library), entry)
+        measured = list(unique.values())
         if groups and groups[0][0] == program:
             groups[0][1].extend(measured)  # so that all take turns
         else:

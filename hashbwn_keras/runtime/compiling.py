@@ -22,6 +22,7 @@ FLAGS = [
     "-shared",
 ]
 TARGETS = {"x86_64-linux": "x86_64-linux-gnu.2.17", "aarch64-linux": "aarch64-linux-gnu.2.17"}
+ANDROID = "aarch64-android"
 
 
 class CompileError(Exception):
@@ -87,8 +88,13 @@ def compile_library(root: Path, out: Path, target: str | None = None) -> None:
     """
     host = host_target()
     target = target or host
+    if target == ANDROID:
+        from hashbwn_keras.runtime import android
+
+        return android.compile_library(root, out)
     if target not in TARGETS:
-        raise CompileError(f"{target} is not among the targets {', '.join(sorted(TARGETS))}.")
+        known = ", ".join(sorted([*TARGETS, ANDROID]))
+        raise CompileError(f"{target} is not among the targets {known}.")
     compiler = host_compiler() if target == host else cross_compiler(target)
     if compiler is None:
         raise CompileError("No C compiler was found: install gcc or clang, or set CC.")

@@ -54,6 +54,8 @@ def build(
     Args:
         target: ``"x86_64-linux"`` or ``"aarch64-linux"``; None for this machine. Another machine's
             needs the ziglang package (the ``cross`` extra) and runs from glibc 2.17 on.
+            ``"aarch64-android"`` takes the NDK that ``ANDROID_NDK_HOME`` names; without one,
+            ziglang builds it experimentally (:mod:`hashbwn_keras.runtime.android`).
         out: where to put it; ``libhashbwn-<target>.so`` in the current folder by default.
         overwrite: whether a file at ``out`` may be replaced.
 
