@@ -104,7 +104,8 @@ def test_augmentation_shifts_and_mirrors_images_only():
     # The middle of every result is found in its image or the mirror of it.
     for a, b in zip(x, y, strict=True):
         core = b[4:12, 4:12]
-        views = [v[i : i + 8, j : j + 8] for v in (a, a[:, ::-1]) for i in range(9) for j in range(9)]
+        both = (a, a[:, ::-1])
+        views = [v[i : i + 8, j : j + 8] for v in both for i in range(9) for j in range(9)]
         assert any(np.array_equal(core, view) for view in views)
     vectors = RNG.normal(size=(6, 4)).astype("f")
     np.testing.assert_array_equal(repair.augmented(vectors, np.random.default_rng(0)), vectors)
