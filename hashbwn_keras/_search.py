@@ -14,7 +14,16 @@ import numpy as np
 from numba import njit
 
 # Without the numpy error model every division checks for zero, and no loop with one is vectorised.
-_compiled = njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+_OPTIONS = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+
+
+def _compiled(function):
+    """Compile at first use, and keep the result on disk where there is a place for it."""
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
+        return njit(**_OPTIONS)(function)
+
 
 # A step up must exceed the rounding of float32, or a search could climb for ever.
 _GAIN = 1.0 + 1e-6

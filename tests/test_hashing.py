@@ -46,6 +46,15 @@ def test_needs_no_tensorflow():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_needs_no_place_to_keep_compiled_code():
+    code = (
+        "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = []\n"
+        "from hashbwn_keras.hashing import solve; print(solve([[2.0]], [[-1.0]]).scales)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == "[0.5]\n"
+
+
 @pytest.mark.parametrize("K", [1, 2, 5, 9, 14])
 def test_exact_is_the_best_of_all_codes(K):
     G, g, _, w = layer(K, 5, seed=K)
