@@ -217,6 +217,7 @@ def test_values_that_are_not_finite():
     assert "NOT FINITE" in str(result)
     assert json.loads(result.to_json())["outputs"][0]["relative_error"] is None
     assert "NaN" in result.to_html()
+    assert 'width="nan"' not in result.to_html()
     with pytest.raises(hk.HashBWNError, match="float network is not finite"):
         hk.report(binary, binary, images(2))
 

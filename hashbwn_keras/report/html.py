@@ -27,7 +27,8 @@ section { margin-top:18px; padding:20px 22px } section > p { margin:0 0 12px; co
   font-size:13.5px; max-width:92ch }
 svg { display:block; width:100%; height:auto; font-family:var(--font) }
 svg text { fill:var(--ink); font-size:12px } svg .soft { fill:var(--soft); font-size:11px }
-svg .grid { stroke:var(--line) } svg .binary { fill:var(--binary) } svg .float { fill:var(--float) }
+svg.plot { min-width:560px } svg .grid { stroke:var(--line) }
+svg .binary { fill:var(--binary) } svg .float { fill:var(--float) }
 svg .tick { stroke:var(--ink); stroke-width:2 }
 svg .ring { fill:var(--card); stroke:var(--mark); stroke-width:2 }
 .key { display:flex; flex-wrap:wrap; gap:6px 20px; font-size:12.5px; color:var(--soft);
@@ -41,6 +42,7 @@ svg .ring { fill:var(--card); stroke:var(--mark); stroke-width:2 }
   border-bottom:1px solid var(--line); white-space:nowrap } th { color:var(--soft);
   font-weight:500 } th:first-child, td:first-child, th:nth-child(2), td:nth-child(2),
   td.left, th.left { text-align:left } tr:last-child td { border-bottom:0 }
+td.left { white-space:normal; min-width:190px }
 tr.still td { color:var(--soft) } summary { cursor:pointer; font-weight:600 }
 pre { overflow:auto; font-size:12px; max-height:420px }
 footer { color:var(--soft); font-size:12.5px; margin-top:22px }
@@ -125,8 +127,8 @@ def _output_cards(report: Report, output: OutputReport) -> list[str]:
     if output.binary_accuracy is not None:
         cards.append(
             _card(
-                f"<i>{percent(output.float_accuracy)} →</i> {percent(output.binary_accuracy)}",
-                f"accuracy{where}, float → binary",
+                percent(output.binary_accuracy),
+                f"accuracy{where}; float: {percent(output.float_accuracy)}",
             )
         )
     if output.agreement is not None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,36 +11,48 @@ from hashbwn_keras.report.data import LayerReport
 from hashbwn_keras.report.table import percent, ratio, size
 
 _WIDTH = 980
-_LEFT = 210
 _ROW = 22
+
+
+class _Area(NamedTuple):
+    """The part of the plot between the names on the left and the values on the right."""
+
+    left: float
+    right: float
+    top: float
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerReport], margin: float, largest: float) -> "_Area":
+        longest = max((len(_short(layer.name)) for layer in layers), default=0)
+        return cls(left=24 + 6.6 * longest, right=_WIDTH - margin, top=_nice(largest))
+
+    def x(self, value: float) -> float:
+        """Where ``value`` is; what is beyond the end, or no number, is drawn at the end."""
+        share = min(value / self.top, 1) if math.isfinite(value) else 1
+        return self.left + share * (self.right - self.left)
 
 
 def errors(layers: Sequence[LayerReport]) -> str:
     """Return a bar for each layer's error, with marks for the solve and for sign · mean."""
-    values = [e for layer in layers for e in _finite_errors(layer)]
-    top = _nice(max(values, default=0.0))
-    right = 60
+    area = _Area.of(
+        layers, 60, max((e for each in layers for e in _finite_errors(each)), default=0)
+    )
     rows = []
     for i, layer in enumerate(layers):
         y = i * _ROW
-        end = _x(min(layer.relative_error, top), top, right)
-        kind = "binary" if layer.binary_weights else "float"
-        bar = f'<rect class={kind} x={_LEFT} y={y + 4} width="{end - _LEFT:.1f}" height=14 rx=2 />'
-        marks = ""
+        parts = [_bar("binary" if layer.binary_weights else "float", area, layer.relative_error, y)]
         if layer.solve_error is not None:
-            x = _x(min(layer.solve_error, top), top, right)
-            marks += f'<line class=tick x1="{x:.1f}" x2="{x:.1f}" y1={y + 2} y2={y + 20} />'
+            x = f"{area.x(layer.solve_error):.1f}"
+            parts.append(f'<line class=tick x1="{x}" x2="{x}" y1={y + 2} y2={y + 20} />')
         if layer.sign_error is not None:
-            x = _x(min(layer.sign_error, top), top, right)
-            marks += f'<circle class=ring cx="{x:.1f}" cy={y + 11} r=4.5 />'
-        value = f"<text x={_WIDTH - right + 12} y={y + 15}>{ratio(layer.relative_error)}</text>"
-        tip = (
-            f"<title>{escape(layer.name)}: error {ratio(layer.relative_error)}, solved "
-            f"{ratio(layer.solve_error)}, sign · mean {ratio(layer.sign_error)}, flipped "
-            f"{percent(layer.flipped)}</title>"
+            x = f"{area.x(layer.sign_error):.1f}"
+            parts.append(f'<circle class=ring cx="{x}" cy={y + 11} r=4.5 />')
+        about = (
+            f"error {ratio(layer.relative_error)}, solved {ratio(layer.solve_error)}, "
+            f"sign · mean {ratio(layer.sign_error)}, flipped {percent(layer.flipped)}"
         )
-        rows.append(f"<g>{tip}{_name(layer, y)}{bar}{marks}{value}</g>")
-    return _frame(rows, _axis(top, len(layers), right, lambda v: f"{v:g}"), "Error by layer")
+        rows.append(_row(layer, y, area, "".join(parts), ratio(layer.relative_error), about))
+    return _frame(rows, _axis(area, len(layers), lambda value: f"{value:g}"), "Error by layer")
 
 
 def _finite_errors(layer: LayerReport) -> list[float]:
@@ -63,26 +76,16 @@ def error_key(layers: Sequence[LayerReport]) -> str:
 
 def sizes(layers: Sequence[LayerReport]) -> str:
     """Return two bars for each layer: bytes in the float and in the binary network."""
-    top = _nice(max((layer.float_bytes for layer in layers), default=0))
-    right = 170
+    area = _Area.of(layers, 170, max((layer.float_bytes for layer in layers), default=0))
     rows = []
     for i, layer in enumerate(layers):
         y = i * _ROW
-        bars = (
-            f"<rect class=float x={_LEFT} y={y + 4} height=14 rx=2 "
-            f'width="{_x(layer.float_bytes, top, right) - _LEFT:.1f}" />'
-        )
-        change = size(layer.float_bytes)
+        bars, change = _bar("float", area, layer.float_bytes, y), size(layer.float_bytes)
         if layer.binary_weights:
-            bars += (
-                f"<rect class=binary x={_LEFT} y={y + 4} height=14 rx=2 "
-                f'width="{max(_x(layer.binary_bytes, top, right) - _LEFT, 2):.1f}" />'
-            )
+            bars += _bar("binary", area, layer.binary_bytes, y)
             change += f" → {size(layer.binary_bytes)}"
-        text = f"<text x={_WIDTH - right + 12} y={y + 15}>{change}</text>"
-        tip = f"<title>{escape(layer.name)}: {change}</title>"
-        rows.append(f"<g>{tip}{_name(layer, y)}{bars}{text}</g>")
-    return _frame(rows, _axis(top, len(layers), right, size), "Size by layer")
+        rows.append(_row(layer, y, area, bars, change, change))
+    return _frame(rows, _axis(area, len(layers), size), "Size by layer")
 
 
 def size_key() -> str:
@@ -123,10 +126,6 @@ def scales(layer: LayerReport) -> str:
     )
 
 
-def _x(value: float, top: float, right: int) -> float:
-    return _LEFT + value / top * (_WIDTH - _LEFT - right)
-
-
 def _nice(top: float) -> float:
     """Return the next value whose quarters are round, for the grid lines."""
     if top <= 0:
@@ -137,29 +136,47 @@ def _nice(top: float) -> float:
     )
 
 
-def _name(layer: LayerReport, y: int) -> str:
-    name = layer.name if len(layer.name) <= 30 else f"…{layer.name[-29:]}"
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"…{name[-29:]}"
+
+
+def _bar(kind: str, area: _Area, value: float, y: int) -> str:
+    width = area.x(value) - area.left
+    if value > 0:
+        width = max(width, 2)  # small, but not nothing
+    return f'<rect class={kind} x="{area.left:.1f}" y={y + 4} width="{width:.1f}" height=14 rx=2 />'
+
+
+def _row(layer: LayerReport, y: int, area: _Area, marks: str, value: str, about: str) -> str:
+    """Return one row: name, marks, value on the right, and what a reader's pointer brings up."""
     kind = "" if layer.binary_weights else " class=soft"
-    return f"<text{kind} x={_LEFT - 10} y={y + 15} text-anchor=end>{escape(name)}</text>"
+    name = escape(_short(layer.name))
+    return (
+        f"<g><title>{escape(layer.name)}: {about}</title>"
+        f'<text{kind} x="{area.left - 10:.1f}" y={y + 15} text-anchor=end>{name}</text>{marks}'
+        f'<text x="{area.right + 12:.1f}" y={y + 15}>{value}</text></g>'
+    )
 
 
-def _axis(top: float, rows: int, right: int, label: Callable[[float], str]) -> str:
+def _axis(area: _Area, rows: int, label: Callable[[float], str]) -> str:
     lines = []
     for share in (0, 0.25, 0.5, 0.75, 1):
-        x = _x(share * top, top, right)
+        value = share * area.top
+        x = area.x(value)
         lines.append(f'<line class=grid x1="{x:.1f}" x2="{x:.1f}" y1=0 y2={rows * _ROW + 4} />')
         lines.append(
             f'<text class=soft x="{x:.1f}" y={rows * _ROW + 18} text-anchor=middle>'
-            f"{label(share * top)}</text>"
+            f"{label(value)}</text>"
         )
     return "".join(lines)
 
 
 def _frame(rows: list[str], axis: str, label: str) -> str:
     height = len(rows) * _ROW + 24
+    content = axis + "".join(rows)
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role=img aria-label="{label}">'
-        f"{axis}{''.join(rows)}</svg>"
+        f'<div class=wide><svg class=plot viewBox="0 0 {_WIDTH} {height}" role=img '
+        f'aria-label="{label}">{content}</svg></div>'
     )
 
 
