@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/benchmark"))
 
-import conftest
+import doubles
 import pytest
 from adb_device import AdbDevice
 
@@ -29,11 +29,11 @@ from hashbwn_keras.cli import main
 def android(folder: Path) -> Iterator[str]:
     os.environ |= {
         "HOME": str(folder),
-        "ANDROID_ADB_SERVER_PORT": str(conftest._free_port()),
+        "ANDROID_ADB_SERVER_PORT": str(doubles.free_port()),
         "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",
     }
-    with AdbDevice(folder / "phone", conftest.DEVICE_PATH) as device:
-        conftest._dress(device)
+    with AdbDevice(folder / "phone", doubles.DEVICE_PATH) as device:
+        doubles.dress(device)
         subprocess.run(["adb", "connect", device.serial], check=True, capture_output=True)
         try:
             yield f"android:{device.serial}"
@@ -44,9 +44,9 @@ def android(folder: Path) -> Iterator[str]:
 @contextmanager
 def ssh(folder: Path) -> Iterator[str]:
     os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-    host = conftest._serve("/usr/sbin/sshd", folder / "pi")
+    host = doubles.serve("/usr/sbin/sshd", folder / "pi")
     with pytest.MonkeyPatch.context() as patch:
-        conftest._wrap_ssh(folder, patch)
+        doubles.wrap_ssh(folder, patch)
         yield host.url
     host.process.terminate()
     host.process.communicate()

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import SshHost
+from doubles import SshHost
 from failures import assert_clean, fails
 
 from hashbwn_keras.benchmark import measure
