@@ -6,7 +6,8 @@
 VGG9 has the shape of BinaryConnect's CIFAR-10 network with random ±α weights: bytes and latency do
 not depend on the values. ``--resnet`` is a binarised ResNet-20 (``hashbwn binarize``), whose
 accuracy is taken on the test images in ``--data-dir``. Latencies are medians of interleaved runs
-at batch 1 on one thread, in milliseconds, with the fastest and slowest quarter left out as spread.
+at batch 1 on one thread, in milliseconds of processor time: on a busy machine, wall time says how
+often the one thread had to wait for its turn, and TensorFlow's own convolution waits most.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from hashbwn_keras import export
 from hashbwn_keras.export import interpreters
 from hashbwn_keras.export.filters import read_filters
 
+DELEGATE = "tf.lite + delegate"
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
@@ -77,16 +79,19 @@ def cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def files_of(model: tf.keras.Model, calibration: np.ndarray) -> dict[str, bytes]:
     """Export ``model`` in every form."""
     integer = {"activations": "int8", "calibration_data": calibration}
+    files: dict[str, bytes] = {}
     forms = {
         "float": lambda: export.to_tflite(model, weights="float"),
-        "int8": lambda: export.to_tflite(model, weights="int8"),
-        "packed": lambda: export.to_tflite(model, weights="packed"),
+        "int8": lambda: export.to_tflite(files["float"], weights="int8"),
+        "packed": lambda: export.to_tflite(files["float"], weights="packed"),
         "int8 activations": lambda: export.to_tflite(model, weights="int8", **integer),
-        "packed, int8 activations": lambda: export.to_tflite(model, weights="packed", **integer),
+        "packed, int8 activations": lambda: export.to_tflite(files["int8 activations"]),
         "lce float": lambda: export.to_lce(model, weights="float"),
         "lce packed": lambda: export.to_lce(model, weights="packed"),
     }
-    return {name: make() for name, make in tqdm(forms.items(), desc="export")}
+    for name, make in tqdm(forms.items(), desc="export"):
+        files[name] = make()
+    return files
 
 
 def sizes(files: dict[str, bytes]) -> dict[str, dict]:
@@ -123,20 +128,28 @@ def latencies(files: dict[str, bytes], sample: np.ndarray, seconds: float) -> di
             run([[sample]])
             load[runtime.name, name] = time.perf_counter() - start
             runs[runtime.name, name] = run
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
+    for name, content in files.items():
+        if not name.startswith("lce"):
+            start = time.perf_counter()
+            native = hashbwn_keras.Interpreter(content)
+            native.predict(sample)
+            load[DELEGATE, name] = time.perf_counter() - start
+            runs[DELEGATE, name] = lambda samples, native=native: native.predict(samples[0][0])
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in runs}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, times.values())) < 7:
         for key, run in runs.items():
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run([[sample]])
-            times[key].append(time.perf_counter() - start)
+            times[key].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     result: dict[str, dict] = {}
-    for (runtime, name), values in times.items():
-        low, median, high = (1e3 * float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
+    for (runtime, name), pairs in times.items():
+        wall, cpu = 1e3 * np.array(pairs).T
         result.setdefault(runtime, {})[name] = {
-            "median_ms": median,
-            "quartiles_ms": [low, high],
-            "runs": len(values),
+            "cpu_ms": float(np.median(cpu)),
+            "cpu_quartiles_ms": np.quantile(cpu, (0.25, 0.75)).tolist(),
+            "wall_ms": float(np.median(wall)),
+            "runs": len(pairs),
             "load_and_first_run_ms": 1e3 * load[runtime, name],
         }
     return result
@@ -163,7 +176,7 @@ def measure(model: tf.keras.Model, calibration: np.ndarray, seconds: float) -> t
     files = files_of(model, calibration[:512])
     result = {"files": sizes(files)}
     for name, content in tqdm(files.items(), desc="verify"):
-        report = export.verify(model, content, calibration[:8])
+        report = export.verify(model, content, calibration[:4])
         result["files"][name]["relative_error"] = report.relative_error
         result["files"][name]["verified"] = report.ok
     result["latency"] = latencies(files, calibration[:1], seconds)
@@ -174,7 +187,11 @@ def table(name: str, result: dict) -> str:
     """Return the result of one network as a Markdown table."""
     runtimes = list(result["latency"])
     head = ["form", "bytes", "float ÷ this", "bits/weight", "error", "accuracy"]
-    lines = [f"### {name}", "", "| " + " | ".join([*head, *(f"{r} ms" for r in runtimes)]) + " |"]
+    lines = [
+        f"### {name}",
+        "",
+        "| " + " | ".join([*head, *(f"{r} cpu ms" for r in runtimes)]) + " |",
+    ]
     lines.append("|" + "---|" * (len(head) + len(runtimes)))
     for form, facts in result["files"].items():
         cells = [form, f"{facts['bytes']:,}", f"{facts['float_over_this']:.1f}×"]
@@ -185,7 +202,7 @@ def table(name: str, result: dict) -> str:
         cells.append("" if share is None else f"{share:.2%}")
         for runtime in runtimes:
             entry = result["latency"][runtime].get(form)
-            cells.append("–" if entry is None else f"{entry['median_ms']:.2f}")
+            cells.append("–" if entry is None else f"{entry['cpu_ms']:.2f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -2,21 +2,24 @@
 
     python benchmarks/export_runtimes.py make FOLDER
     OTHER_PYTHON benchmarks/export_runtimes.py run FOLDER [lce|tensorflow]   # in each environment
-    python benchmarks/export_runtimes.py table FOLDER
+    python benchmarks/export_runtimes.py table FOLDER [MERGED.json]
+    OTHER_PYTHON benchmarks/export_runtimes.py memory FILE.tflite   # one file per process
 
 ``run`` needs NumPy and one of tflite_runtime, ai_edge_litert, tensorflow or larq_compute_engine; it
-leaves one JSON per runtime in FOLDER. "ms ratio" is the latency against the float32 file in the
-same runtime (medians of interleaved runs, one thread, 28×28×64 → 64, 3×3, twice, then Dense).
+leaves one JSON per runtime in FOLDER. The ratio is processor time against the float32 file in the
+same runtime: medians of interleaved runs on one thread.
 """
 
 import importlib.util
 import json
+import resource
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+SECONDS = 2  # of timing per form at most
 FORMS = ("float", "int8", "packed", "int8-activations", "packed-int8-activations", "lce-packed")
 
 
@@ -134,24 +137,44 @@ def run(folder):
             result[form]["folded"] = interpreter.folded()
         loaded[form] = interpreter
     times = {form: [] for form in loaded}
-    for _ in range(40):
+    for _ in range(150):
         for form, interpreter in loaded.items():
-            start = time.perf_counter()
+            if sum(times[form]) > SECONDS:
+                continue
+            start = time.process_time()
             interpreter.run(data["x"])
-            times[form].append(time.perf_counter() - start)
+            times[form].append(time.process_time() - start)
     for form, values in times.items():
-        result[form]["median_ms"] = 1e3 * float(np.median(values))
+        result[form]["cpu_ms"] = 1e3 * float(np.median(values))
     path = folder / f"{name}-{version}.json"
     path.write_text(json.dumps({"runtime": name, "version": version, "forms": result}, indent=1))
     print(path)
 
 
+def memory(path):
+    """Print by how much this process grows when the file is loaded and run once."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    name, version, load = runtime()
+    content = path.read_bytes()
+    before = resident()
+    interpreter = load(content)
+    shape = interpreter.interpreter.get_input_details()[0]["shape"]
+    interpreter.run(np.zeros(shape, np.float32))
+    grown = (resident() - before) / 2**20
+    print(f"{name} {version}, {path.name}: {len(content) / 2**20:.1f} MiB file, {grown:.0f} MiB")
+
+
 def table(folder):
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    if len(sys.argv) > 3:
+        Path(sys.argv[3]).write_text(json.dumps(results, indent=1) + "\n")
     print("| runtime | " + " | ".join(FORMS) + " |")
     print("|---" * (1 + len(FORMS)) + "|")
     for entry in results:
-        base = entry["forms"]["float"].get("median_ms")
+        base = entry["forms"]["float"].get("cpu_ms")
         cells = []
         for form in FORMS:
             facts = entry["forms"][form]
@@ -159,10 +182,11 @@ def table(folder):
                 cells.append("no")
                 continue
             fold = {True: ", folded", False: ", every run"}.get(facts.get("folded"), "")
-            ratio = facts["median_ms"] / base if base else float("nan")
+            ratio = facts["cpu_ms"] / base if base else float("nan")
             cells.append(f"{facts['relative_error']:.0e}, {ratio:.2f}×{fold}")
         print(f"| {entry['runtime']} {entry['version']} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
-    {"make": make, "run": run, "table": table}[sys.argv[1]](Path(sys.argv[2]))
+    commands = {"make": make, "run": run, "table": table, "memory": memory}
+    commands[sys.argv[1]](Path(sys.argv[2]))
