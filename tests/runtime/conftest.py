@@ -17,7 +17,7 @@ def built_library(tmp_path_factory):
         pytest.skip("no C compiler for this machine")
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setattr(library, "_cache_folder", lambda: folder)
         library.delegate_path.cache_clear()
         yield library.delegate_path()
     library.delegate_path.cache_clear()

@@ -14,7 +14,7 @@ from hashbwn_keras.runtime import compiling, library
 
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "_cache_folder", lambda: tmp_path / "cache")
     library.delegate_path.cache_clear()
     yield tmp_path / "cache"
     library.delegate_path.cache_clear()
