@@ -3,14 +3,21 @@
 import os
 import tempfile
 import warnings
+from types import ModuleType
 
 import tensorflow as tf
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export import encode
-from hashbwn_keras.export.convert import check_model, first_line, quiet_conversion
+from hashbwn_keras.export.convert import (
+    check_model,
+    first_line,
+    keras_to_tflite,
+    quiet_conversion,
+)
 from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.frozen import with_constant_kernels
+from hashbwn_keras.export.lce_padding import check_padding
 from hashbwn_keras.export.litert import check_choice, finished, worth_packing
 from hashbwn_keras.export.matching import check_all_found, layers_with_binary_input, name_filters
 from hashbwn_keras.files import atomic_write, check_writable
@@ -60,7 +67,12 @@ def to_lce(
     check_model(model)
     if path is not None:
         check_writable(path, overwrite)
-    converted = _convert(model, input_type, output_type, target)
+    _require_lce()
+    if _needs_lce(model) or (input_type, output_type, target) != ("float32", "float32", "arm"):
+        check_padding(model)
+        converted = _convert(model, input_type, output_type, target)
+    else:  # TensorFlow's converter is the better one; the operators are the same
+        converted = keras_to_tflite(model)
     flat, filters = read_filters(converted, "The file from Larq Compute Engine")
     kernels = binary_kernels(model)
     names = name_filters(filters, kernels)
@@ -74,13 +86,24 @@ def to_lce(
     return result
 
 
-def _convert(model: tf.keras.Model, input_type: str, output_type: str, target: str) -> bytes:
+def _require_lce() -> ModuleType:
     try:
         import larq_compute_engine as lce
     except ImportError as error:
         raise ImportError(
             'to_lce needs larq-compute-engine: pip install "hashbwn_keras[lce]".'
         ) from error
+    return lce
+
+
+def _needs_lce(model: tf.keras.Model) -> bool:
+    """Whether a layer has binary input, which only LCE's converter makes an LceBconv2d of."""
+    quantizers = (getattr(layer, "input_quantizer", None) for layer in model.submodules)
+    return any(getattr(quantizer, "precision", 32) == 1 for quantizer in quantizers)
+
+
+def _convert(model: tf.keras.Model, input_type: str, output_type: str, target: str) -> bytes:
+    lce = _require_lce()
     # Not convert_keras_model: on failure it tries another way and hides why the first one failed.
     with tempfile.TemporaryDirectory() as folder, quiet_conversion():
         try:

@@ -103,3 +103,29 @@ def test_bad_arguments(mixed):
         export.to_lce(mixed[0], weights="int8")
     with pytest.raises(HashBWNError, match="give a built Keras 2 model"):
         export.to_lce(b"")
+
+
+def padded_model(size, **options):
+    """ZeroPadding2D before a strided convolution, as ResNets have it."""
+    image = tf.keras.Input((size, size, 32))
+    x = tf.keras.layers.ZeroPadding2D(1, name="pad")(image)
+    conv = hashbwn_keras.HashBinaryConv2D
+    x = conv(32, 3, strides=2, padding="valid", name="strided", **options)(x)
+    return tf.keras.Model(image, x)
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_padding_before_a_stride_stays_where_it_is(size):
+    """LCE's own converter puts the zeros of the even size on one side."""
+    model = padded_model(size)
+    x = np.random.default_rng(1).normal(size=(3, size, size, 32)).astype(np.float32)
+    assert export.verify(model, export.to_lce(model), x).ok
+
+
+def test_padding_that_lces_converter_would_shift_is_refused():
+    even, odd = (padded_model(size, input_quantizer="ste_sign") for size in (8, 9))
+    with pytest.raises(HashBWNError, match=r"shift the padding of 'pad' .* strided 'strided'"):
+        export.to_lce(even)
+    with pytest.raises(HashBWNError, match="shift the padding"):
+        export.to_lce(padded_model(8), target="xcore")
+    export.to_lce(odd)  # "same" puts one zero on each side, too
