@@ -66,6 +66,8 @@ def _runtime_lines(runtime: Any) -> list[str]:
 
 
 def _value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, dict):

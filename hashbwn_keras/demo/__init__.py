@@ -24,7 +24,9 @@ from hashbwn_keras.report import report as compare
 from hashbwn_keras.report.table import aligned, percent, size
 from hashbwn_keras.runtime import Interpreter
 
-_EPOCHS = {"digits": 15, "mnist": 1, "fashion_mnist": 1, "cifar10": 3}
+_EPOCHS = {"digits": 15, "mnist": 2, "fashion_mnist": 2, "cifar10": 2}
+_TRAIN_IMAGES = 20_000
+"""Training images used of larger data sets, so that the demo stays short."""
 _CALIBRATION_IMAGES = 2048
 _TEST_IMAGES = 1000
 """Test images run through each file, one at a time."""
@@ -132,9 +134,10 @@ def run(
         classes = int(data.train_labels.max()) + 1
         model = network.vgg(data.train_images.shape[1:], classes)
         watch("data")
-        network.train(model, data.train_images, data.train_labels, epochs or _EPOCHS[dataset])
+        train, train_labels = data.train_images[:_TRAIN_IMAGES], data.train_labels[:_TRAIN_IMAGES]
+        network.train(model, train, train_labels, epochs or _EPOCHS[dataset])
         watch("training")
-        calibration = data.train_images[:_CALIBRATION_IMAGES]
+        calibration = train[:_CALIBRATION_IMAGES]
         binary = binarize(model, calibration, seed=seed)
         watch("binarising")
         images, labels = data.test_images[:_TEST_IMAGES], data.test_labels[:_TEST_IMAGES]
