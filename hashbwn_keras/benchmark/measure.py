@@ -164,15 +164,15 @@ def _library(
 ) -> tuple[Path | None, tuple[str, ...]]:
     if setting == "off":
         return None, ()
+    if lce:  # its Python interpreter has no delegates, and its files have nothing for ours
+        return None, ()
     if setting != "auto":
-        if lce or not tool.delegates:
+        if not tool.delegates:
             raise HashBWNError(
-                f"--delegate {setting}: {'Larq Compute Engine' if lce else tool.name} loads no "
-                "delegates; use --delegate off or another --tool."
+                f"--delegate {setting}: {tool.name} loads no delegates; use --delegate off or "
+                "another --tool."
             )
         return _matching(Path(setting), device), ()
-    if lce:
-        return None, ()
     if not tool.delegates:
         return None, (f"without delegate: {tool.name} cannot load one",)
     try:

@@ -28,6 +28,16 @@ def assert_clean(folder: Path) -> None:
     pytest.fail(f"left behind: {list(folder.iterdir())}, {_processes(folder)}")
 
 
+def wait_until_it_runs(folder: Path) -> None:
+    """Return in the middle of a measurement: half a second after the runner was started."""
+    for _ in range(1200):
+        if list(folder.glob("hashbwn-*/pid")):
+            time.sleep(0.5)
+            return
+        time.sleep(0.05)
+    pytest.fail("the measurement did not start within a minute")
+
+
 def _processes(folder: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):

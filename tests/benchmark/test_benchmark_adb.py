@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from adb_device import TMP, AdbDevice
-from failures import assert_clean, fails
+from failures import assert_clean, fails, wait_until_it_runs
 
 from hashbwn_keras.benchmark import measure
 
@@ -196,8 +196,5 @@ def test_unplugged_in_the_middle(phone: AdbDevice, toy: Path) -> None:
 
 
 def _unplug_when_it_runs(phone: AdbDevice) -> None:
-    waiting = threading.Event()
-    while not list(phone.root.glob("hashbwn-*/pid")):
-        waiting.wait(0.05)
-    waiting.wait(0.5)
+    wait_until_it_runs(phone.root)
     phone.unplug()

@@ -1,13 +1,15 @@
 """A machine behind a real sshd on loopback."""
 
 import os
+import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from doubles import SshHost
-from failures import assert_clean, fails
+from failures import assert_clean, fails, wait_until_it_runs
 
 from hashbwn_keras.benchmark import measure
 
@@ -114,8 +116,17 @@ def test_connection_killed_in_the_middle(pi: SshHost, toy: Path) -> None:
 
 
 def _cut_when_it_runs(pi: SshHost) -> None:
-    waiting = threading.Event()
-    while not list(pi.tmp.glob("hashbwn-*/pid")):
-        waiting.wait(0.05)
-    waiting.wait(0.5)
+    wait_until_it_runs(pi.tmp)
     pi.cut()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_hashbwn_itself_is_killed(pi: SshHost, toy: Path, number: int) -> None:
+    options = ["--on", pi.url, "--runs", "5000000", "--delegate", "off"]
+    command = [sys.executable, "-m", "hashbwn_keras.cli", "benchmark", str(toy), *options]
+    root = Path(measure.__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        wait_until_it_runs(pi.tmp)
+        process.send_signal(number)
+    assert_clean(pi.tmp)
