@@ -35,15 +35,12 @@ class Step:
     outputs: list[Key]
     node: Any
 
-    def run(
-        self, layer: tf.keras.layers.Layer, values: list[tf.Tensor], training: bool = False
-    ) -> list[tf.Tensor]:
-        """Call ``layer``, this step's own or its twin, on values of the inputs.
+    def run(self, layer: tf.keras.layers.Layer, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Call ``layer``, this step's own or its twin, on values of the inputs, in inference mode.
 
         Args:
             layer: a layer with the call signature of this step's.
             values: one tensor for each of ``inputs``.
-            training: whether in training mode, for layers that have one.
 
         Returns:
             One tensor for each of ``outputs``.
@@ -53,7 +50,7 @@ class Step:
             pool.setdefault(str(tensor_id), []).append(value)
         args, kwargs = self.node.map_arguments(pool)
         if layer._expects_training_arg:
-            kwargs["training"] = training
+            kwargs["training"] = False
         return tf.nest.flatten(layer(*args, **kwargs))
 
 
@@ -70,22 +67,17 @@ class Graph:
         layers: dict[str, tf.keras.layers.Layer],
         inputs: list[tf.Tensor],
         wanted: list[Key],
-        batch_statistics: bool = False,
     ) -> list[tf.Tensor]:
-        """Run the network and return tensors from its inside.
+        """Run the network in inference mode and return tensors from its inside.
 
         Args:
             layers: the layer to call for each layer name: this graph's own or twins of them.
             inputs: one tensor for each of the model's inputs.
             wanted: the tensors to return.
-            batch_statistics: whether batch-norms use and update the statistics of the batch; all
-                other layers run in inference mode.
         """
         values = dict(zip(self.inputs, inputs, strict=True))
         for step in self.steps:
-            layer = layers[step.name]
-            training = batch_statistics and is_batch_norm(layer)
-            results = step.run(layer, [values[key] for key in step.inputs], training)
+            results = step.run(layers[step.name], [values[key] for key in step.inputs])
             values.update(zip(step.outputs, results, strict=True))
         return [values[key] for key in wanted]
 

@@ -2,13 +2,15 @@
 
 The layer-by-layer solve leaves each layer the best codes for its own outputs. What no layer can
 mend alone, errors that add up over the depth, is tuned here on the calibration images: codes,
-scales, batch-norms and the layers that stayed float, all together, by gradient descent on
+scales, the gains and offsets of batch-norms and the layers that stayed float, all together, by
+gradient descent on
 
     Σ_taps  ‖ a_float − a_binary ‖² / var(a_float)   +   divergence of the outputs
 
 where a tap is the feature map that a binarised layer ends in, behind its batch-norm, addition and
 activation. Many taps are what keeps a few unlabelled images from being learnt by heart: the outputs
-alone have too little to say.
+alone have too little to say. Batch-norms keep the statistics that the layer-by-layer pass gave
+them, so that what is trained is what is used.
 
 Codes move by the straight-through estimator (Bengio, Léonard, Courville, "Estimating or
 propagating gradients through stochastic neurons", 2013) on latent weights u that are relative to
@@ -92,7 +94,6 @@ def repair(
     pair = _Pair(model, binary)
     before, start = pair.error(test), binary.get_weights()
     _descend(pair, train, random)
-    pair.reestimate(train)
     after = pair.error(test)
     kept = bool(after < before)
     if not kept:
@@ -119,11 +120,11 @@ class _Pair:
         self._distances = [_distance(self.graph, key) for key in self.graph.outputs]
         self.batch = _batch_size(self.graph)
 
-    def loss(self, inputs: list[tf.Tensor], batch_statistics: bool) -> tf.Tensor:
+    def loss(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         """The function that is minimised, for one batch."""
         wanted = self.taps + self.graph.outputs
         a = self.graph.run(self.float_layers, inputs, wanted)
-        b = self.graph.run(self.binary_layers, inputs, wanted, batch_statistics)
+        b = self.graph.run(self.binary_layers, inputs, wanted)
         a = [tf.stop_gradient(value) for value in a]
         taps = len(self.taps)
         features = [_relative_error(x, y) for x, y in zip(a[:taps], b[:taps], strict=True)]
@@ -136,27 +137,11 @@ class _Pair:
 
     def error(self, images: list[NDArray]) -> float:
         """Mean loss over images in inference mode."""
-        measure = tf.function(
-            lambda inputs: self.loss(inputs, False), autograph=False, reduce_retracing=True
-        )
+        measure = tf.function(self.loss, autograph=False, reduce_retracing=True)
         total = 0.0
         for part in _parts(len(images[0]), self.batch):
             total += float(measure([tf.constant(x[part]) for x in images])) * len(images[0][part])
         return total / len(images[0])
-
-    def reestimate(self, images: list[NDArray]) -> None:
-        """Set the moving statistics of all batch-norms to those of the images."""
-        norms = [layer for layer in self.binary_layers.values() if is_batch_norm(layer)]
-        momenta = [norm.momentum for norm in norms]
-        try:
-            for count, part in enumerate(_parts(len(images[0]), self.batch)):
-                for norm in norms:
-                    norm.momentum = count / (count + 1)  # makes the moving average a plain one
-                inputs = [tf.constant(x[part]) for x in images]
-                self.graph.run(self.binary_layers, inputs, [], batch_statistics=True)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
 
 
 class _Latent:
@@ -199,7 +184,7 @@ def _descend(pair: _Pair, images: list[NDArray], random: np.random.Generator) ->
     @tf.function(autograph=False, reduce_retracing=True)
     def step(inputs: list[tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = pair.loss(inputs, batch_statistics=True)
+            loss = pair.loss(inputs)
         found = tape.gradient(loss, kernels + others, unconnected_gradients="zero")
         relative, scales = [], []
         for latent, upstream in zip(latents, found, strict=False):

@@ -42,9 +42,7 @@ def test_clone_computes_the_same_from_new_layers(build):
     copy.set_weights(model.get_weights())
     rng = np.random.default_rng(0)
     images = [rng.normal(size=(3, *t.shape[1:])).astype("f") for t in model.inputs]
-    for a, b in zip(
-        tf.nest.flatten(copy(images)), tf.nest.flatten(model(images)), strict=True
-    ):
+    for a, b in zip(tf.nest.flatten(copy(images)), tf.nest.flatten(model(images)), strict=True):
         np.testing.assert_array_equal(a, b)
     old, new = dict(flat_layers(model)), dict(flat_layers(copy))
     assert list(old) == list(new)
