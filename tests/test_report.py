@@ -207,6 +207,12 @@ def test_models_that_do_not_belong_together():
         hk.report(model, other, images(1))
 
 
+@pytest.mark.parametrize("thing", ["model.keras", None, tf.keras.Sequential([L.Dense(2)])])
+def test_things_that_are_no_graph(thing):
+    with pytest.raises(hk.HashBWNError, match="no Sequential or functional"):
+        hk.report(thing, classifier(), images(1))
+
+
 def test_values_that_are_not_finite():
     model = classifier()
     binary = binarized(model)

@@ -51,9 +51,15 @@ def report(
         batch_size: images per step, for ``data`` given as arrays.
 
     Raises:
-        HashBWNError: no data, data that do not suit the network or that hold NaN, labels that do
-            not suit the data, or models whose layers do not match.
+        HashBWNError: no Keras graph, no data, data that do not suit the network or that hold NaN,
+            labels that do not suit the data, or models whose layers do not match.
     """
+    for model in (float_model, binary_model):
+        if not getattr(model, "inputs", None):
+            raise HashBWNError(
+                f"{getattr(model, 'name', model)!r} is no Sequential or functional Keras 2 model "
+                "with known inputs: give one."
+            )
     pairs = _pairs(float_model, binary_model)
     step = _step(float_model, binary_model, pairs)
     differences = {pair.name: Difference() for pair in pairs}
