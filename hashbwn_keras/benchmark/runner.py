@@ -80,12 +80,20 @@ def emulated():
     The kernel's view shows through: the process is called qemu-..., or an ARM ``uname -m`` stands
     beside a /proc/cpuinfo without ARM's "CPU implementer".
     """
-    with open("/proc/self/comm") as stream:
-        if stream.read().startswith("qemu-"):
-            return True
+    if _proc("self/comm").startswith("qemu-"):
+        return True
+    cpus = _proc("cpuinfo")
     arm = platform.machine().startswith(("aarch64", "arm"))
-    with open("/proc/cpuinfo") as stream:
-        return arm and "CPU implementer" not in stream.read()
+    return arm and bool(cpus) and "CPU implementer" not in cpus
+
+
+def _proc(name):
+    """Return a file of /proc, or nothing where there is no such thing (macOS)."""
+    try:
+        with open("/proc/" + name) as stream:
+            return stream.read()
+    except OSError:
+        return ""
 
 
 class ChildError(Exception):
@@ -231,14 +239,12 @@ class Model:
 
             self.run(self.inputs)
             numpy.savez(self.outputs, *self.read())
-        with open("/proc/self/status") as stream:
-            lines = dict(line.split(":", 1) for line in stream if ":" in line)
         return {
             "peak_bytes": peak,
             "model_bytes": None if peak is None else max(0, peak - self.before),
             "nodes": self.nodes,
             "pid": os.getpid(),
-            "affinity": lines.get("Cpus_allowed_list", "").strip(),
+            "affinity": _status("Cpus_allowed_list"),
         }
 
 
@@ -255,11 +261,14 @@ def _reset_peak():
 
 
 def _memory(key):
-    with open("/proc/self/status") as stream:
-        for line in stream:
-            if line.startswith(key + ":"):
-                return int(line.split()[1]) * 1024
-    return None
+    """Return VmRSS or VmHWM in bytes, None where the system does not tell."""
+    words = _status(key).split()
+    return int(words[0]) * 1024 if words else None
+
+
+def _status(key):
+    lines = (line.partition(":") for line in _proc("self/status").splitlines())
+    return next((value.strip() for name, _, value in lines if name == key), "")
 
 
 def _inputs(request, needed):
