@@ -35,7 +35,7 @@ def residual_net(softmax: bool) -> tf.keras.Model:
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_repair_lowers_the_error_of_unseen_images(monkeypatch, softmax):
-    monkeypatch.setattr(repair, "IMAGES_SEEN", 3072)
+    monkeypatch.setattr(repair, "IMAGES_SEEN", 1536)
     model = residual_net(softmax)
     plain = hb.binarize(model, IMAGES, repair=False)
     mended = hb.binarize(model, IMAGES)
