@@ -158,15 +158,11 @@ def numba_engine():
         price = np.empty(K, np.float32)
         diagonal = np.empty(K, np.float32)
         free_at = np.empty(K, np.int32)
-        forms = np.empty(2)
         random = np.zeros(1, np.uint64)
         for i in range(K):
             diagonal[i] = G[i, i]
         for t in range(first, last):
-            forms[:] = _search._state(G, g[t], b[t], r)
-            _search._tabu(
-                G, diagonal, g[t], b[t], r, forms, 0.0, -1.0, free_at, price, steps, random
-            )
+            _search._tabu(G, diagonal, g[t], b[t], r, 0.0, -1.0, free_at, price, steps, random)
 
     def run(G, g, b, steps):
         in_threads(lambda first, last: search(G, g, b, steps, first, last), len(b))

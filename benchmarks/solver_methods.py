@@ -35,11 +35,9 @@ METHODS = {
     "sign": {"method": "sign"},
     "dcc (the paper's)": {"method": "dcc"},
     "one_opt": {"method": "one_opt"},
-    "tabu, 2 K steps": {"method": "tabu"},
-    "tabu, steps of auto": {"method": "tabu", "steps": 8192},
-    "evolve, 2 K steps at K = 576": {"method": "evolve", "steps": 1152},
-    "auto (evolve)": {"method": "auto"},
-    "evolve, 64 K steps at K = 576": {"method": "evolve", "steps": 36864},
+    "tabu, 1,152 steps": {"method": "tabu", "steps": 1152},
+    "auto (tabu, 8,192 steps)": {},
+    "tabu, 65,536 steps": {"method": "tabu", "steps": 65536},
 }
 # name: (B, K, T)
 SIZES = {

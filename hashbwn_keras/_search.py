@@ -187,25 +187,22 @@ def _draw(random, n):
 
 
 @_compiled
-def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, random):
-    """Tabu search on J from b; leaves the best codes met in b, with their r and forms (p, q).
+def _tabu(G, diagonal, g, b, r, floor, weak, free_at, price, steps, random):
+    """Tabu search on J from b; leaves the best codes met in b.
 
     Every step makes the best flip, up or down, and forbids undoing it for the tenure,
     max(10, K/50) + 0..9 steps (less if K < 40); a flip that beats everything so far is always
-    allowed (aspiration).
-    Codes of inputs with a variance up to ``weak`` keep out: going down by flipping them costs
-    nothing, so that the search would do little else. Returns the best J.
+    allowed (aspiration). Codes of inputs with a variance up to ``weak`` keep out: going down by
+    flipping them costs nothing, so that the search would do little else.
     """
     K = b.size
     tenure = min(max(10, K // 50), K // 4)
     spread = min(10, K // 4 + 1)
     for i in range(K):
         free_at[i] = _NEVER if diagonal[i] <= weak else np.int32(0)
-    p = forms[0]
-    q = forms[1]
+    p, q = _state(G, g, b, r)
     best = p * p / max(q, floor)
-    best_b = b.copy()
-    best_r = r.copy()
+    champion = b.copy()
     for step in range(1, steps + 1):
         j = _best_flip(diagonal, g, b, r, p, q, floor, free_at, step, best * _GAIN, price)
         if j < 0:  # all are forbidden: wait
@@ -216,99 +213,34 @@ def _tabu(G, diagonal, g, b, r, forms, floor, weak, free_at, price, steps, rando
         value = p * p / max(q, floor)
         if value > best * _GAIN:
             best = value
-            _copy(b, best_b)
-            _copy(r, best_r)
-            forms[0] = p
-            forms[1] = q
-    _copy(best_b, b)
-    _copy(best_r, r)
-    return best
+            _copy(b, champion)
+    _copy(champion, b)
 
 
 @_compiled
-def _cross(G, g, b, r, forms, other, random):
-    """Flip about half of the codes in which b differs from ``other``."""
-    p = forms[0]
-    q = forms[1]
-    for j in range(b.size):
-        if b[j] != other[j] and _draw(random, 2) == 0:
-            p, q = _after_flip(G, g, b, r, j, p, q)
-            _flip(G, b, r, j)
-    forms[0] = p
-    forms[1] = q
-
-
-@_compiled
-def _evolve(G, diagonal, g, pool, floor, weak, free_at, price, rounds, steps, random):
-    """Tabu search from every row of ``pool``, then from their crossings; the best to pool[0].
-
-    ``rounds`` searches of ``steps`` steps in all. A crossing takes the place of the worst member if
-    it is better than that and not in the pool yet.
-    """
-    members, K = pool.shape
-    r = np.empty((members, K), np.float32)
-    forms = np.empty((members, 2))
-    J = np.empty(members)
-    child = np.empty(K, np.float32)
-    child_r = np.empty(K, np.float32)
-    child_forms = np.empty(2)
-    for round_ in range(rounds):
-        place = round_
-        if round_ < members:
-            _copy(pool[round_], child)
-            child_forms[0], child_forms[1] = _state(G, g, child, child_r)
-        else:
-            first = _draw(random, members)
-            second = (first + 1 + _draw(random, members - 1)) % members
-            _copy(pool[first], child)
-            _copy(r[first], child_r)
-            _copy(forms[first], child_forms)
-            _cross(G, g, child, child_r, child_forms, pool[second], random)
-            place = np.argmin(J)
-        value = _tabu(
-            G, diagonal, g, child, child_r, child_forms, floor, weak, free_at, price, steps, random
-        )
-        known = False
-        for k in range(min(round_, members)):
-            known |= (pool[k] == child).all()
-        if round_ < members or (value > J[place] and not known):
-            J[place] = value
-            _copy(child, pool[place])
-            _copy(child_r, r[place])
-            _copy(child_forms, forms[place])
-    _copy(pool[np.argmax(J)], pool[0])
-
-
-@_compiled
-def search_range(
-    grams, cross, codes, first, last, method, scales, sweeps, weak, rounds, steps, seed
-):
+def search_range(grams, cross, codes, first, last, method, sweeps, weak, steps, seed):
     """Search the channels ``first..last−1`` of flattened problems; changes ``codes`` in place.
 
     Args:
         grams: float32 [B, K, K].
         cross: float32 [B·T, K], problem b·T + t being channel t of Gram matrix b.
         codes: float32 [B·T, K] of ±1, the sign start.
-        method: 0 = cyclic descent, 1 = climbing from every start, 2 = and tabu search from the
-            best, 3 = and evolution from all.
-        scales: float32 [S], multiples of the scale of the climbed sign start at which slow
-            descents make the other starts.
-        sweeps: of each slow descent.
+        method: 0 = cyclic descent, 1 = climbing from two starts, 2 = and tabu search from the
+            better.
+        sweeps: of the slow descent that makes the second start.
         weak: variance up to which an input's code keeps out of tabu search.
-        rounds, steps: tabu searches and steps in each; method 2 makes one round.
-        seed: of the tenures and crossings; every channel starts from the same one, so that its
-            result does not depend on which others are solved with it.
+        steps: tabu steps.
+        seed: of the tenures; every channel starts from the same one, so that its result does not
+            depend on which others are solved with it.
     """
     K = cross.shape[1]
     T = cross.shape[0] // grams.shape[0]
-    starts = len(scales) + 1
-    pool = np.empty((starts, K), np.float32)
     r = np.empty(K, np.float32)
     price = np.empty(K, np.float32)
     diagonal = np.empty(K, np.float32)
+    other = np.empty(K, np.float32)
     free_at = np.empty(K, np.int32)
     random = np.empty(1, np.uint64)
-    J = np.empty(starts)
     for problem in range(first, last):
         G = grams[problem // T]
         g = cross[problem]
@@ -322,30 +254,17 @@ def search_range(
         if method == 0:
             _cyclic_descent(G, g, b, r, floor)
             continue
-        scale = np.float64(0.0)
-        for k in range(starts):
-            _copy(b, pool[k])
-            if k > 0:
-                _anneal(G, g, np.float32(scale) * scales[k - 1], sweeps, pool[k], r)
-            J[k], alpha = _climb(G, diagonal, g, pool[k], r, floor, free_at, price)
-            if k == 0:
-                scale = alpha
-                _copy(pool[0], b)
-            if scale == 0.0:  # the channel depends on no input
-                break
-        if scale == 0.0:
+        J, alpha = _climb(G, diagonal, g, b, r, floor, free_at, price)
+        if alpha == 0.0:  # the channel depends on no input
             continue
-        members = starts
-        if method < 3:
-            members = 1
-            _copy(pool[np.argmax(J)], pool[0])
-        if method > 1:
-            _evolve(
-                G, diagonal, g, pool[:members], floor, weak, free_at, price, rounds, steps, random
-            )
+        _copy(b, other)
+        _anneal(G, g, np.float32(alpha), sweeps, other, r)
+        if _climb(G, diagonal, g, other, r, floor, free_at, price)[0] > J:
+            _copy(other, b)
+        if method == 2:
+            _tabu(G, diagonal, g, b, r, floor, weak, free_at, price, steps, random)
             # Whatever tabu search left out.
-            _climb(G, diagonal, g, pool[0], r, floor, free_at, price)
-        _copy(pool[0], b)
+            _climb(G, diagonal, g, b, r, floor, free_at, price)
 
 
 @_compiled

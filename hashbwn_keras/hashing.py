@@ -33,11 +33,8 @@ making one costs O(K), so many can be made:
     "one_opt"   best single flips until none raises J, from two starts: the signs of the weights,
                 and the paper's descent (3) tightened slowly, from relaxed codes −1 ≤ b_j ≤ 1, for
                 which (1) is convex, to ±1 (graduated non-convexity, Blake and Zisserman, 1987)
-    "tabu"      goes on from the better of the two, downhill too, without undoing recent flips
-    "evolve"    tabu search from several starts, then from crossings of the best found: two good
-                solutions mostly differ in few codes, and it is these that a crossing tries anew
-                (Lü, Glover, Hao, "A hybrid metaheuristic approach to solving the UBQP problem",
-                EJOR 2010)
+    "tabu"      goes on from the better of the two, downhill too, without undoing recent flips;
+                codes that hardly matter keep out, as they would take most of its moves
     "exact"     all codes, for K up to 16
 
 The loops are compiled, in :mod:`hashbwn_keras._search`; here are the problem and the checks.
@@ -56,7 +53,7 @@ from numpy.typing import ArrayLike, NDArray
 from hashbwn_keras import _search
 from hashbwn_keras.errors import HashBWNError
 
-METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "evolve", "exact")
+METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "exact")
 EXACT_LIMIT = 16
 """Largest K that is solved by enumeration: 2^15 trials a channel take about a millisecond."""
 MIN_SCALE = 2.0**-20
@@ -67,8 +64,7 @@ channel for zero and turns its whole layer to float.
 """
 # What follows was measured on ResNet-20 (benchmarks/solver.md); results hardly depend on it.
 SWEEPS = 40  # of the slow descent
-START_SCALES = (1.0, 0.8, 1.25, 0.64, 1.5625)  # times the sign start's, for more slow descents
-ROUND = 0.25, 32  # a tabu search inside "evolve" takes K / 4 steps, but at least 32
+TABU_STEPS = 8192  # or 2 K where that is more
 WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
 SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
 
@@ -112,15 +108,14 @@ def solve(
         cross: [K, T] or [B, K, T], cross moments g of inputs and float outputs, a column each
             output channel.
         method: "sign": codes of ``init``, with their best scale. "dcc": the paper's discrete cyclic
-            coordinate descent from there. "one_opt", "tabu", "evolve": searches of increasing
-            depth on J. "exact": all codes tried, K ≤ 16. "auto": "exact" if K ≤ 16, else "evolve".
+            coordinate descent from there. "one_opt", "tabu": single flips and tabu search on J.
+            "exact": all codes tried, K ≤ 16. "auto": "exact" if K ≤ 16, else "tabu".
         init: float weights like ``cross``, whose signs are the start; where they are zero, and
             everywhere without ``init``, the sign of ``cross``; where that is zero too, +1.
-        seed: of tabu tenures and crossings. Same arguments, same result on one machine, for any
+        seed: of the tabu tenures. Same arguments, same result on one machine, for any
             number of threads; each channel's result is independent of the others.
         damping: λ; the search sees G + λ · mean(diag G) · I, which guards against few patches.
-        steps: tabu steps a channel. By default 2 K for "tabu"; for "evolve" 16 K but at most 8,192,
-            or 2 K where that is more.
+        steps: tabu steps a channel, by default 8,192 or, where that is more, 2 K.
 
     Returns:
         Codes with g·b ≥ 0 in every channel. ``objective`` is never below that of "sign" (with
@@ -138,14 +133,14 @@ def solve(
     batched = np.ndim(gram) == 3
     B, K, T = g.shape
     if method == "auto":
-        method = "exact" if K <= EXACT_LIMIT else "evolve"
+        method = "exact" if K <= EXACT_LIMIT else "tabu"
     if method == "exact" and K > EXACT_LIMIT:
         raise HashBWNError(
             f'method="exact" tries all 2^K codes and K is {K}: use it up to K = {EXACT_LIMIT}, '
             'or method="tabu".'
         )
     if steps is None:
-        steps = 2 * K if method == "tabu" else max(2 * K, min(16 * K, 8192))
+        steps = max(TABU_STEPS, 2 * K)
     if steps < 0 or not 0 <= damping < np.inf:
         raise HashBWNError(f"steps={steps} and damping={damping} must be finite and not negative.")
 
@@ -216,22 +211,16 @@ def _search_codes(
     seed: int,
 ) -> None:
     """Run the compiled search on all channels; ``codes`` [B·T, K] is changed in place."""
-    round_steps = max(ROUND[0] * G.shape[1], ROUND[1])
-    rounds = max(2, round(steps / round_steps)) if method == "evolve" else 1
-    # Few rounds are better spent on crossings of two than on many starts.
-    starts = min(1 + len(START_SCALES), max(2, rounds // 4))
     work = codes.astype(np.float32)
     run = partial(
         _search.search_range,
         G.astype(np.float32),
         g.astype(np.float32),
         work,
-        method=("dcc", "one_opt", "tabu", "evolve").index(method),
-        scales=np.array(START_SCALES[: starts - 1], np.float32),
+        method=("dcc", "one_opt", "tabu").index(method),
         sweeps=SWEEPS,
         weak=weak,
-        rounds=rounds,
-        steps=-(-steps // rounds),
+        steps=steps,
         seed=np.uint64(seed % 2**64),
     )
     _in_threads(run, len(work))

@@ -14,7 +14,7 @@ from hashbwn_keras import _search, hashing
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.hashing import METHODS, HashCodes, solve
 
-SEARCHES = ("one_opt", "tabu", "evolve")
+SEARCHES = ("one_opt", "tabu")
 LARGE = tuple(m for m in METHODS if m != "exact")
 
 
@@ -72,11 +72,10 @@ def test_no_method_beats_enumeration_and_none_falls_below_the_start(method, K):
     assert (found.objective >= objective(G, g, np.where(w < 0, -1, 1))).all()
 
 
-@pytest.mark.parametrize("method", ["tabu", "evolve"])
-def test_searches_find_the_best_of_small_problems(method):
+def test_tabu_finds_the_best_of_small_problems():
     for seed in range(5):
         G, g, _, w = layer(14, 8, seed=seed)
-        found = solve(G, g, method=method, init=w, steps=200)
+        found = solve(G, g, method="tabu", init=w, steps=200)
         np.testing.assert_allclose(found.objective, best_of_all(G, g), rtol=1e-3)
 
 
@@ -241,7 +240,7 @@ def test_same_result_for_any_threads_and_company(method, monkeypatch):
 
 def test_the_seed_matters_and_steps_pay():
     G, g, _, w = layer(120, 12)
-    first, second = (solve(G, g, method="tabu", init=w, seed=seed) for seed in (0, 1))
+    first, second = (solve(G, g, init=w, seed=seed, steps=100) for seed in (0, 1))
     assert (first.codes != second.codes).any()
     none, many = (solve(G, g, method="tabu", init=w, steps=steps) for steps in (0, 5000))
     assert (none.codes == solve(G, g, method="one_opt", init=w).codes).all()
