@@ -12,17 +12,17 @@ from hashbwn_keras import hashing
 from hashbwn_keras.calibration import MEMORY_LIMIT, ActivationStore, Batch, batches_of, image_count
 from hashbwn_keras.data_free import synthesise
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.graph import Graph, clone, graph_of, same_layer
+from hashbwn_keras.graph import Graph, Layer, clone, graph_of, same_layer
 from hashbwn_keras.layers import binary_form, flat_layers
-from hashbwn_keras.layerwise import LayerwisePass, Options, SolvedLayer, Target, feeds_batch_norm
+from hashbwn_keras.layerwise import LayerwisePass, Options, Target
 from hashbwn_keras.recipe import set_recipe
 from hashbwn_keras.repair import repair as repair_across_layers
 from hashbwn_keras.selection import Filters, select
+from hashbwn_keras.shortcuts import feeds_batch_norm
+from hashbwn_keras.solution import SolvedLayer
 from hashbwn_keras.version import __version__
 
 _log = logging.getLogger("hashbwn_keras")
-
-Layer = tf.keras.layers.Layer
 
 
 def binarize(

@@ -14,14 +14,12 @@ from tqdm import tqdm
 
 from hashbwn_keras.calibration import BATCH, Batch
 from hashbwn_keras.errors import CalibrationWarning, HashBWNError
-from hashbwn_keras.graph import Graph, channel_axis, graph_of, is_batch_norm
+from hashbwn_keras.graph import Graph, Layer, channel_axis, graph_of, is_batch_norm
 from hashbwn_keras.layers import flat_layers
 
 IMAGES = 384
 STEPS = 100
 RATE = 0.1
-
-Layer = tf.keras.layers.Layer
 
 
 def synthesise(model: tf.keras.Model, seed: int) -> list[Batch]:

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from hashbwn_keras.errors import HashBWNError
 
+Layer = Any
+"""A ``tf.keras.layers.Layer``; TensorFlow has no types that say more."""
+
 Key = tuple[int, str]
 """A tensor of the graph: which call of which (nested) model, and the Keras tensor's id."""
 
@@ -30,12 +33,12 @@ class Step:
     """
 
     name: str
-    layer: tf.keras.layers.Layer
+    layer: Layer
     inputs: list[Key]
     outputs: list[Key]
     node: Any
 
-    def run(self, layer: tf.keras.layers.Layer, values: list[tf.Tensor]) -> list[tf.Tensor]:
+    def run(self, layer: Layer, values: list[tf.Tensor]) -> list[tf.Tensor]:
         """Call ``layer``, this step's own or its twin, on values of the inputs, in inference mode.
 
         Args:
@@ -64,7 +67,7 @@ class Graph:
 
     def run(
         self,
-        layers: dict[str, tf.keras.layers.Layer],
+        layers: dict[str, Layer],
         inputs: list[tf.Tensor],
         wanted: list[Key],
     ) -> list[tf.Tensor]:
@@ -97,17 +100,17 @@ class Graph:
         return found
 
 
-def is_graph(layer: tf.keras.layers.Layer) -> bool:
+def is_graph(layer: Layer) -> bool:
     """Whether ``layer`` is a Sequential or functional model whose inside can be seen."""
     return bool(getattr(layer, "_is_graph_network", False)) and hasattr(layer, "_nodes_by_depth")
 
 
-def is_batch_norm(layer: tf.keras.layers.Layer) -> bool:
+def is_batch_norm(layer: Layer) -> bool:
     """Whether ``layer`` normalises by statistics of the training data."""
     return isinstance(layer, tf.keras.layers.BatchNormalization)
 
 
-def channel_axis(batch_norm: tf.keras.layers.Layer) -> int:
+def channel_axis(batch_norm: Layer) -> int:
     """The axis of a built batch-norm's input that it has statistics for, counted from 0."""
     (axis,) = batch_norm.axis  # Keras 2 makes a list of it
     return int(axis)
@@ -185,9 +188,7 @@ def _nodes(model: tf.keras.Model) -> Iterator[Any]:
         yield from model._nodes_by_depth[depth]
 
 
-def clone(
-    model: tf.keras.Model, make: Callable[[str, tf.keras.layers.Layer], tf.keras.layers.Layer]
-) -> tf.keras.Model:
+def clone(model: tf.keras.Model, make: Callable[[str, Layer], Layer]) -> tf.keras.Model:
     """Rebuild ``model`` from new layers, nested models included; weights are not copied.
 
     Args:
@@ -198,8 +199,8 @@ def clone(
         HashBWNError: a layer cannot be rebuilt from its own configuration.
     """
 
-    def inside(prefix: str) -> Callable[[tf.keras.layers.Layer], tf.keras.layers.Layer]:
-        def rebuild(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    def inside(prefix: str) -> Callable[[Layer], Layer]:
+        def rebuild(layer: Layer) -> Layer:
             name = f"{prefix}{layer.name}"
             if is_graph(layer):
                 return _clone(layer, inside(f"{name}/"))
@@ -223,7 +224,7 @@ def _clone(model: tf.keras.Model, rebuild: Callable) -> tf.keras.Model:
     return copy
 
 
-def same_layer(name: str, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+def same_layer(name: str, layer: Layer) -> Layer:
     """Rebuild a layer as it is; for :func:`clone`."""
     del name
     return type(layer).from_config(layer.get_config())

@@ -13,7 +13,7 @@ instead of leaving it in the stream for good.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,34 +23,21 @@ from tqdm import tqdm
 
 from hashbwn_keras import hashing
 from hashbwn_keras.calibration import ActivationStore, Batch, image_count
-from hashbwn_keras.graph import Graph, Key, Step, channel_axis, is_addition, is_batch_norm
-from hashbwn_keras.layers import binary_kernels
-from hashbwn_keras.moments import Moments, PatchGeometry, Statistics
+from hashbwn_keras.graph import Graph, Key, Layer, Step, channel_axis, is_batch_norm
+from hashbwn_keras.moments import Moments
+from hashbwn_keras.patches import PatchGeometry
+from hashbwn_keras.shortcuts import feeds_batch_norm, shortcut_of
+from hashbwn_keras.solution import (
+    SolvedLayer,
+    input_of_kernel,
+    kernel_of,
+    shift_bias,
+    summary,
+    write_solution,
+)
 
-_SMALLEST_LATENT = 0.05
-"""Latent weights are at least this share of their channel's mean, so that none loses its sign."""
 _SMALL_GAIN = 1e-2
 """Channels whose batch-norm gain is below this share of the median cannot correct a shortcut."""
-
-Layer = tf.keras.layers.Layer
-
-
-@dataclass(frozen=True)
-class SolvedLayer:
-    """What the solve did to one layer.
-
-    Attributes:
-        method: the solver's method.
-        relative_error: squared error of the layer's outputs over their variance, with the codes.
-        relative_error_before: the same for the signs of the float weights with their mean
-            magnitude as scale (BWN).
-        flipped: share of codes that differ from the sign of the float weight.
-    """
-
-    method: str
-    relative_error: float
-    relative_error_before: float
-    flipped: float
 
 
 @dataclass(frozen=True)
@@ -199,6 +186,11 @@ class LayerwisePass:
                 self._put("binary", step, batch, values)
             self._changed.update(step.outputs)
 
+    def _inputs_of(self, network: str, steps: list[Step]) -> Iterator[NDArray]:
+        for step in steps:
+            for batch in range(len(self._batches)):
+                yield self._values(network, step.inputs, batch)[0]
+
     def _reestimate(self, twin: Layer, steps: list[Step]) -> None:
         """Fit the moving statistics of a batch-norm to its inputs in the binarised network.
 
@@ -206,16 +198,10 @@ class LayerwisePass:
         statistics, instead of taking those of the few images: what makes the images special is in
         both networks and cancels.
         """
+        axis = channel_axis(twin)
         sums = {}
         for network in ("float", "binary"):
-            arrays = [
-                lambda step=step, batch=batch, network=network: self._values(
-                    network, step.inputs, batch
-                )[0]
-                for step in steps
-                for batch in range(len(self._batches))
-            ]
-            sums[network] = _mean_variance(arrays, channel_axis(twin))
+            sums[network] = _mean_variance(self._inputs_of(network, steps), axis)
         (mean_f, var_f), (mean_b, var_b) = sums["float"], sums["binary"]
         mean = twin.moving_mean.numpy().astype(np.float64)
         variance = twin.moving_variance.numpy().astype(np.float64)
@@ -252,7 +238,7 @@ class LayerwisePass:
         write_solution(target.binary, geometry, solution, kernel)
         if options.centred and not self._mean_is_free(steps):
             shift_bias(target.binary, statistics.bias(solution))
-        self.solved[name] = _summary(options.method, statistics, solution, kernel)
+        self.solved[name] = summary(options.method, statistics, solution, kernel)
         self._run_binary(target.binary, steps)
 
     def _mean_is_free(self, steps: list[Step]) -> bool:
@@ -261,10 +247,13 @@ class LayerwisePass:
 
     def _correction(self, step: Step, calls: int) -> Callable[[NDArray, int], NDArray]:
         """What to do to a layer's float outputs to make up for an error in a parallel branch."""
-        found = self._shortcut(step) if self._options.compensate and calls == 1 else None
-        if found is None:
+        wanted = self._options.compensate and calls == 1
+        linear = self._targets[step.name].activation is tf.keras.activations.linear
+        found = shortcut_of(step, self._readers) if wanted and linear else None
+        if found is None or not self._ready.issuperset(found.others):
             return lambda s, batch: s
-        others, gain = found
+        others = [key for key in found.others if key in self._changed]
+        gain = found.gain
         usable = np.abs(gain) > _SMALL_GAIN * np.median(np.abs(gain))
         inverse = np.divide(1, gain, out=np.zeros_like(gain), where=usable)
 
@@ -279,127 +268,17 @@ class LayerwisePass:
 
         return correct
 
-    def _shortcut(self, step: Step) -> tuple[list[Key], NDArray] | None:
-        """The other branches of the addition that a layer's output goes into, and the gain to it.
-
-        None unless the output goes into one addition only, through nothing but batch-norms, and
-        a branch that is known already differs between the networks.
-        """
-        target = self._targets[step.name]
-        if target.activation is not tf.keras.activations.linear or _is_channels_first(step.layer):
-            return None
-        gain = np.ones(1, np.float32)
-        (key,) = step.outputs
-        while len(self._readers.get(key, [])) == 1:
-            (reader,) = self._readers[key]
-            if is_addition(reader):
-                others = [k for k in reader.inputs if k != key and k in self._changed]
-                known = self._ready.issuperset(k for k in reader.inputs if k != key)
-                return (others, gain) if others and known else None
-            if is_batch_norm(reader.layer):
-                gain = gain * _gain(reader.layer)
-            elif not _passes_through(reader.layer):
-                return None
-            (key,) = reader.outputs
-        return None
-
-
-def input_of_kernel(layer: Layer) -> Callable[[NDArray], NDArray]:
-    """The function from a layer's input to what its binary kernel is multiplied with.
-
-    That is the input quantizer of a Larq layer, and the depthwise part of a separable convolution.
-    """
-    quantize = getattr(layer, "input_quantizer", None)
-    if not isinstance(layer, tf.keras.layers.SeparableConv2D):
-        return (lambda x: quantize(x).numpy()) if quantize else (lambda x: x)
-    part = tf.keras.layers.DepthwiseConv2D(
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        depth_multiplier=layer.depth_multiplier,
-        data_format=layer.data_format,
-        dilation_rate=layer.dilation_rate,
-        use_bias=False,
-    )
-
-    def depthwise(x: NDArray) -> NDArray:
-        x = quantize(x) if quantize else x
-        if not part.built:
-            part(x)
-            part.set_weights([layer.depthwise_kernel.numpy()])
-        return part(x).numpy()
-
-    return depthwise
-
-
-def kernel_of(layer: Layer) -> tf.Variable:
-    """The kernel of a float layer that its binary form has binary."""
-    for name in ("pointwise_kernel", "depthwise_kernel"):
-        if hasattr(layer, name):
-            return getattr(layer, name)
-    return layer.kernel
-
-
-def write_solution(
-    binary: Layer, geometry: PatchGeometry, solution: hashing.HashCodes, kernel: NDArray
-) -> None:
-    """Write codes and scales into the latent kernel of a binary layer.
-
-    Signs are the codes, the mean magnitude of each channel is its scale, and within a channel the
-    magnitudes are in proportion to the float weights', so that training flips small ones first.
-
-    Args:
-        binary: a HashBinary layer.
-        geometry: of the layer.
-        solution: codes [B, K, T] and scales [B, T].
-        kernel: float weights [B, K, T].
-    """
-    magnitude = np.abs(kernel).astype(np.float64)
-    mean = magnitude.mean(axis=1, keepdims=True)
-    relative = np.divide(magnitude, mean, out=np.ones_like(magnitude), where=mean > 0)
-    relative = np.maximum(relative, _SMALLEST_LATENT)
-    relative /= relative.mean(axis=1, keepdims=True)
-    latent = solution.codes * relative * solution.scales[:, None, :]
-    (found,) = binary_kernels(binary)
-    found.variable.assign(geometry.join_kernel(latent).astype(np.float32))
-
-
-def shift_bias(layer: Layer, shift: NDArray) -> None:
-    """Add ``shift`` [output channels] to the bias; the layer's own bias is in ``shift`` already."""
-    layer.bias.assign(shift.astype(np.float32))
-
-
-def feeds_batch_norm(step: Step, readers: dict[Key, list[Step]]) -> bool:
-    """Whether all that reads a layer's output is batch-norm, right behind it."""
-    found = [reader for key in step.outputs for reader in readers.get(key, [])]
-    linear = getattr(step.layer, "activation", None) in (None, tf.keras.activations.linear)
-    return linear and bool(found) and all(is_batch_norm(r.layer) for r in found)
-
-
-def _summary(
-    method: str, statistics: Statistics, solution: hashing.HashCodes, kernel: NDArray
-) -> SolvedLayer:
-    signs = np.where(kernel >= 0, 1.0, -1.0)
-    scales = np.abs(kernel).mean(axis=1)
-    fit = (statistics.cross * signs).sum(axis=1)
-    power = ((statistics.gram @ signs) * signs).sum(axis=1)
-    left = (statistics.variance - 2 * scales * fit + scales**2 * power).sum()
-    total = statistics.variance.sum()
-    return SolvedLayer(
-        method=method,
-        relative_error=statistics.relative_error(solution),
-        relative_error_before=float(left / total) if total > 0 else 0.0,
-        flipped=float((solution.codes != signs).mean()),
-    )
-
 
 def _mean_variance(
-    arrays: list[Callable[[], NDArray]], axis: int
+    arrays: Iterable[NDArray], axis: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance along all axes but ``axis`` over arrays that are loaded one at a time."""
+    """Mean and variance of all arrays together, along all axes but ``axis``.
+
+    Arrays are joined by the update of Chan, Golub and LeVeque, as in :mod:`hashbwn_keras.moments`.
+    """
     count, mean, scatter = 0, np.float64(0), np.float64(0)
-    for load in arrays:
-        x = np.moveaxis(load(), axis, -1)
+    for array in arrays:
+        x = np.moveaxis(array, axis, -1)
         x = x.reshape(-1, x.shape[-1])
         x_mean = x.mean(axis=0, dtype=np.float64)
         x_scatter = np.square(x - x_mean.astype(x.dtype), dtype=np.float64).sum(axis=0)
@@ -409,20 +288,3 @@ def _mean_variance(
         scatter = scatter + x_scatter + step**2 * (count * len(x) / total)
         count = total
     return np.asarray(mean), np.asarray(scatter) / count
-
-
-def _is_channels_first(layer: Layer) -> bool:
-    return getattr(layer, "data_format", None) == "channels_first"
-
-
-def _gain(batch_norm: Layer) -> NDArray:
-    deviation = np.sqrt(batch_norm.moving_variance.numpy() + batch_norm.epsilon)
-    return (batch_norm.gamma.numpy() if batch_norm.scale else 1.0) / deviation
-
-
-def _passes_through(layer: Layer) -> bool:
-    """Whether a layer does nothing at inference."""
-    if isinstance(layer, tf.keras.layers.Activation):
-        return layer.activation is tf.keras.activations.linear
-    idle = (tf.keras.layers.Dropout, tf.keras.layers.SpatialDropout2D)
-    return isinstance(layer, idle)

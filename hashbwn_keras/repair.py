@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hashbwn_keras.calibration import Batch
-from hashbwn_keras.graph import Graph, Key, Step, graph_of, is_addition, is_batch_norm
+from hashbwn_keras.graph import Graph, Key, Layer, Step, graph_of, is_addition, is_batch_norm
 from hashbwn_keras.hashing import MIN_SCALE
 from hashbwn_keras.layers import BinaryKernel, binary_kernels, flat_layers
 
@@ -55,8 +55,6 @@ LATENT_LIMIT = 1.5
 """Latent weights beyond this get no gradient that would take them further."""
 HELD_OUT = 1 / 16
 """Share of the calibration images that is not trained on and decides whether the repair helped."""
-
-Layer = tf.keras.layers.Layer
 
 
 @dataclass(frozen=True)
@@ -254,7 +252,7 @@ def augmented(x: NDArray, random: np.random.Generator) -> NDArray:
 def _taps(graph: Graph, targets: set[str]) -> list[Key]:
     """The tensors that binarised layers end in, in the order of the graph, outputs left out."""
     readers = graph.consumers()
-    found = {}
+    found: dict[Key, None] = {}  # an ordered set: layers may end in the same tensor
     for step in graph.steps:
         if step.name in targets:
             key = _end_of(step, readers)

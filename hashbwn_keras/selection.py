@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.graph import Graph, Key
+from hashbwn_keras.graph import Graph, Key, Layer
 from hashbwn_keras.layers import flat_layers, has_binary_form
 
-Layer = tf.keras.layers.Layer
 Filters = str | Sequence[str] | Callable[[Layer], bool] | None
 
 _QUANTIZERS = ("kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
