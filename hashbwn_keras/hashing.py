@@ -147,10 +147,10 @@ def solve(
     # One row a channel, and moments of order one: J only changes by a factor, and float32 suffices.
     level = np.trace(G, axis1=1, axis2=2)[:, None, None] / K
     unit = _ratio(G, np.broadcast_to(level, G.shape))
+    _check_semidefinite(unit)
     _diagonal(unit)[...] += damping
     peak = np.abs(g).max(axis=1, keepdims=True)
     g_unit = _ratio(g, np.broadcast_to(peak, g.shape))
-    _check_semidefinite(unit)
 
     p, _ = _forms(unit, g_unit, start)
     start = np.where(p[:, None, :] < 0, -start, start)

@@ -321,6 +321,7 @@ NAN = np.array([[np.nan, 0.0], [0.0, 1.0]])
         (np.eye(2), np.ones((2, 1)), {"init": [[np.inf], [1]]}, "init holds NaN"),
         (np.array([[1, 0.5], [0, 1]]), np.ones((2, 1)), {}, "not symmetric"),
         (np.array([[1, 2], [2, 1]]), np.ones((2, 1)), {}, "negative eigenvalues"),
+        (np.array([[1, 2], [2, 1]]), np.ones((2, 1)), {"damping": 9.0}, "negative eigenvalues"),
         (np.array([[0, 1], [1, 0]]), np.ones((2, 1)), {}, "negative eigenvalues"),
         (-np.eye(2), np.ones((2, 1)), {}, "negative eigenvalues"),
         (np.eye(2), np.ones((2, 1)), {"method": "magic"}, "'magic'.*one_opt"),
