@@ -7,14 +7,8 @@ from hashbwn_keras.benchmark.adb import Android
 from hashbwn_keras.benchmark.device import Host, Machine, quote
 from hashbwn_keras.benchmark.emulated import Emulated, EmulatedRunner
 from hashbwn_keras.benchmark.ssh import Ssh
-from hashbwn_keras.benchmark.tools import (
-    APP,
-    AndroidApp,
-    Binary,
-    LitertBenchmark,
-    PythonRunner,
-    Tool,
-)
+from hashbwn_keras.benchmark.stock import APP, AndroidApp, Binary, LitertBenchmark
+from hashbwn_keras.benchmark.tools import PythonRunner, Tool
 from hashbwn_keras.errors import HashBWNError
 
 

@@ -11,7 +11,8 @@ from hashbwn_keras.benchmark.device import Host, Machine, between
 from hashbwn_keras.benchmark.library import for_device
 from hashbwn_keras.benchmark.machines import choose_tool, connect
 from hashbwn_keras.benchmark.schema import Delegate, Device, Result, Runtime, sha256
-from hashbwn_keras.benchmark.tools import Binary, Job, Measured, Tool
+from hashbwn_keras.benchmark.stock import Binary
+from hashbwn_keras.benchmark.tools import Job, Measured, Tool
 from hashbwn_keras.errors import HashBWNError
 
 RUNTIMES = ("auto", "litert", "tflite", "lce")
@@ -189,7 +190,7 @@ def _matching(library: Path, device: Device) -> Path:
         head = library.read_bytes()[:20]
     except OSError as error:
         raise HashBWNError(f"--delegate {library} cannot be read: {error.strerror}.") from error
-    if head[:4] != b"\x7fELF":
+    if len(head) < 20 or head[:4] != b"\x7fELF":
         raise HashBWNError(f"--delegate {library} is no shared library: give a .so file.")
     arch = _ELF_MACHINES.get(struct.unpack_from("<H", head, 18)[0], "another processor")
     if arch != device.arch:

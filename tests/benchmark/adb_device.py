@@ -57,6 +57,9 @@ class AdbDevice:
 
     def unplug(self) -> None:
         """Pull the cable: no new connections, the old ones break."""
+        # close() alone leaves a thread that waits in accept() one more connection.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         for connection in list(self.connections):
             connection.break_off()

@@ -10,7 +10,8 @@ import pytest
 from failures import fails
 
 from hashbwn_keras.benchmark import command, measure, runner, schema
-from hashbwn_keras.benchmark.tools import Job, rotated
+from hashbwn_keras.benchmark.stock import rotated
+from hashbwn_keras.benchmark.tools import Job
 from hashbwn_keras.errors import HashBWNError
 
 
