@@ -57,7 +57,9 @@ def synthesise(model: tf.keras.Model, seed: int) -> list[Batch]:
     ]
     if not norms:
         return batches
-    with tqdm(total=len(batches) * STEPS, desc="make images", unit="step") as progress:
+    with tqdm(
+        total=len(batches) * STEPS, desc="make images", unit="step", disable=None
+    ) as progress:
         return [_fitted(graph, layers, batch, random, progress) for batch in batches]
 
 

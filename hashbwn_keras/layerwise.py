@@ -106,7 +106,9 @@ class LayerwisePass:
                 self._store.put(("float", key), index, value)
         self._ready.update(self._graph.inputs)
         pending = list(self._graph.steps)
-        with tqdm(total=len(self._targets), desc="binarize", unit="layer") as progress:
+        with tqdm(
+            total=len(self._targets), desc="binarize", unit="layer", disable=None
+        ) as progress:
             # Behind the last target nothing needs to be known but batch-norm statistics.
             while pending:
                 steps = self._next(pending)

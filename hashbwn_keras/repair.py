@@ -202,7 +202,7 @@ def _descend(pair: _Pair, images: list[NDArray], random: np.random.Generator) ->
     size = min(pair.batch, len(images[0]))
     steps = math.ceil(IMAGES_SEEN / size)
     queue = _endless_order(len(images[0]), size, random)
-    with tqdm(range(steps), desc="repair", unit="step") as progress:
+    with tqdm(range(steps), desc="repair", unit="step", disable=None) as progress:
         for number in progress:
             rate = _schedule((number + 0.5) / steps)
             for_codes.learning_rate.assign(CODE_RATE * rate)

@@ -13,7 +13,7 @@ from hashbwn_keras.benchmark import command as benchmark
 from hashbwn_keras.cli import demo_arguments, lce
 from hashbwn_keras.version import __version__
 
-METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "evolve", "exact")
+METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "exact")
 PREPROCESSING = {
     "none": "values as they are",
     "unit": "x / 255, values 0 to 1",
