@@ -99,7 +99,10 @@ static bool read_bias(hb_layer *l, const tfl_tensor *b) {
 // is built by operators never reaches the runtime's fast kernels.
 static bool worth_it(const hb_layer *l, const hb_filter *f) {
   if (f->is_decoded) return true;
-  if (!l->is_conv) return l->out_c >= 64 && l->in_c >= 64;
+  if (!l->is_conv) {
+    if (!l->is_float && hb_cpu_has_dot()) return (int64_t)l->out_c * l->in_c >= 1 << 20;
+    return l->out_c >= 64 && l->in_c >= 64;
+  }
   if (l->is_float) return l->out_c >= 16;
   if (!hb_cpu_has_dot()) return l->out_c >= 16;
 #if defined(__x86_64__)
