@@ -81,7 +81,7 @@ def repair(
         model: the float network.
         binary: its binarised form, of the same structure and layer names.
         batches: calibration images, see :func:`hashbwn_keras.calibration.batches_of`.
-        seed: of order and augmentation of the images.
+        seed: of the order of the images.
 
     Returns:
         Whether it helped. Where it did not, the network is as before.
@@ -176,7 +176,7 @@ class _Latent:
 
 
 def _descend(pair: _Pair, images: list[NDArray], random: np.random.Generator) -> None:
-    """Adam with warm-up and cosine decay over :data:`IMAGES_SEEN` augmented images."""
+    """Adam with warm-up and cosine decay over :data:`IMAGES_SEEN` images."""
     latents = [_Latent(kernel) for kernel in pair.kernels]
     kernels = [kernel.variable for kernel in pair.kernels]
     own = {id(v) for v in kernels}
@@ -208,7 +208,7 @@ def _descend(pair: _Pair, images: list[NDArray], random: np.random.Generator) ->
             for_codes.learning_rate.assign(CODE_RATE * rate)
             for_others.learning_rate.assign(RATE * rate)
             chosen = next(queue)
-            inputs = [tf.constant(augmented(x[chosen], random)) for x in images]
+            inputs = [tf.constant(x[chosen]) for x in images]
             loss = step(inputs)
             if number % 10 == 0:
                 progress.set_postfix(loss=f"{float(loss):.4g}")
@@ -227,26 +227,6 @@ def _endless_order(count: int, size: int, random: np.random.Generator) -> Any:
             left = np.concatenate([left, random.permutation(count)])
         yield left[:size]
         left = left[size:]
-
-
-def augmented(x: NDArray, random: np.random.Generator) -> NDArray:
-    """Shift images [N, H, W, C] by up to an eighth of their size and mirror half of them.
-
-    The target comes from the float network on the same image, so nothing has to be true of the
-    result but that it resembles a real one. Inputs of other ranks are returned as they are.
-    """
-    if x.ndim != 4 or min(x.shape[1:3]) < 8:
-        return x
-    n, height, width = x.shape[:3]
-    y, z = height // 8, width // 8
-    padded = np.pad(x, ((0, 0), (y, y), (z, z), (0, 0)))
-    rows = random.integers(0, 2 * y + 1, n)
-    columns = random.integers(0, 2 * z + 1, n)
-    result = np.empty_like(x)
-    for i, (top, left) in enumerate(zip(rows, columns, strict=True)):
-        view = padded[i, top : top + height, left : left + width]
-        result[i] = view[:, ::-1] if random.random() < 0.5 else view
-    return result
 
 
 def _taps(graph: Graph, targets: set[str]) -> list[Key]:
