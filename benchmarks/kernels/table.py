@@ -69,16 +69,10 @@ def arm_tables(result):
 def main():
     x86, arm = (json.loads(Path(p).read_text()) for p in sys.argv[1:3])
     print("# Native 1-bit kernels against XNNPACK\n")
-    print(
-        f"{x86['cpu']}, {x86['cpus']} cores, TensorFlow {x86['tensorflow']}, our kernels: ", end=""
-    )
-    print(
-        f"{x86['kernels']}. Ratio = XNNPACK's time / ours, medians of interleaved runs; quartiles"
-    )
-    print("of the per-round ratio. The ceiling is the core loop's: two 32-byte loads a cycle, each")
-    print(
-        "of 8 float or 16 int16 pixels times 5 weights. `run.py` and `cpu.py` say how it is done."
-    )
+    print(f"{x86['cpu']}, {x86['cpus']} cores, TensorFlow {x86['tensorflow']},")
+    print(f"our kernels: {x86['kernels']}. Ratio = XNNPACK's time / ours, medians of interleaved")
+    print("runs; quartiles of the per-round ratio. The ceiling is the core loop's: two 32-byte")
+    print("loads a cycle, each of 8 float or 16 int16 pixels times 5 weights.")
     print("\n".join([*tables(x86), *arm_tables(arm)]))
 
 
