@@ -83,5 +83,5 @@ def test_a_layer_that_cannot_be_rebuilt_is_named():
             self.width = width
 
     x = tf.keras.Input((3,))
-    with pytest.raises(HashBWNError, match="'odd'.*get_config"):
+    with pytest.raises(HashBWNError, match=r"'odd'.*get_config"):
         clone(tf.keras.Model(x, Odd(object())(x)), same_layer)
