@@ -15,6 +15,11 @@ def _cache_folder() -> Path:
     return Path(base) / "hashbwn_keras"
 
 
+def _carried() -> Path:
+    """Where a wheel that was built with a C compiler has the library."""
+    return Path(__file__).with_name(compiling.LIBRARY)
+
+
 @lru_cache
 def delegate_path() -> Path:
     """The shared library with kernels and TFLite delegate for this machine.
@@ -25,9 +30,8 @@ def delegate_path() -> Path:
     Raises:
         HashBWNError: there is none and none can be built.
     """
-    carried = Path(__file__).with_name(compiling.LIBRARY)
-    if carried.is_file():
-        return carried
+    if _carried().is_file():
+        return _carried()
     root = compiling.source_root()
     if root is None:
         raise HashBWNError(

@@ -14,6 +14,8 @@ from hashbwn_keras.runtime import compiling, library
 
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
+    """No library anywhere: an installation that was built without a compiler, and no cache."""
+    monkeypatch.setattr(library, "_carried", lambda: tmp_path / "none.so")
     monkeypatch.setattr(library, "_cache_folder", lambda: tmp_path / "cache")
     library.delegate_path.cache_clear()
     yield tmp_path / "cache"
