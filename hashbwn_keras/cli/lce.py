@@ -56,6 +56,7 @@ def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
         input_type=args.inference_input_type,
         output_type=args.inference_output_type,
         target=args.target,
+        allow_float=True,  # the check below names the option of the command line
     )
     found = inspect(content)
     lost = _lost(model, args.weights, found)

@@ -19,9 +19,14 @@ from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.frozen import with_constant_kernels
 from hashbwn_keras.export.lce_padding import check_padding
 from hashbwn_keras.export.litert import check_choice, finished, worth_packing
-from hashbwn_keras.export.matching import check_all_found, layers_with_binary_input, name_filters
+from hashbwn_keras.export.matching import (
+    check_all_found,
+    layers_with_binary_input,
+    missing_layers,
+    name_filters,
+)
 from hashbwn_keras.files import atomic_write, check_writable
-from hashbwn_keras.layers import binary_kernels
+from hashbwn_keras.layers import BinaryKernel, binary_kernels
 
 WEIGHTS = ("packed", "float")
 TYPES = ("float32", "int8")
@@ -36,6 +41,7 @@ def to_lce(
     input_type: str = "float32",
     output_type: str = "float32",
     target: str = "arm",
+    allow_float: bool = False,
     overwrite: bool = False,
 ) -> bytes:
     """Write a file for Larq Compute Engine's interpreter.
@@ -50,6 +56,8 @@ def to_lce(
         input_type: "float32", or "int8" for a model that quantises its input itself.
         output_type: the same for the output.
         target: "arm" or "xcore".
+        allow_float: whether layers may stay float that should hold one bit a weight: all binary
+            ones of at least 512 weights, or with "float" weights those with binary input.
         overwrite: whether an existing ``path`` may be replaced.
 
     Returns:
@@ -57,7 +65,8 @@ def to_lce(
 
     Raises:
         HashBWNError: bad arguments or input; LCE refuses the model; a binary layer whose filter
-            did not come out two-valued; a file that cannot be written.
+            did not come out two-valued or, without ``allow_float``, stayed float; a file that
+            cannot be written.
         ImportError: larq-compute-engine is not installed.
     """
     check_choice("weights", weights, WEIGHTS)
@@ -81,9 +90,27 @@ def to_lce(
     if weights == "packed":
         _pack(filters)
     result = finished(flat, model, names, weights=weights, activations="float32", target="lce")
+    if not allow_float:
+        _check_packed(result, kernels, weights)
     if path is not None:
         atomic_write(path, result, overwrite)
     return result
+
+
+def _check_packed(result: bytes, kernels: list[BinaryKernel], weights: str) -> None:
+    """Check that each layer that should be packed is, and name those that are not."""
+    wanted = kernels
+    if weights == "float":
+        names = layers_with_binary_input(kernels)
+        wanted = [kernel for kernel in kernels if kernel.name in names]
+    _, filters = read_filters(result, "The file")
+    small = [f for f in filters if f.storage.startswith("int8") and not worth_packing(f)]
+    lost = missing_layers([f for f in filters if f.packed] + small, wanted)
+    if lost:
+        raise HashBWNError(
+            f"{len(lost)} of {len(wanted)} binary layers stayed float: {', '.join(lost)}; "
+            "allow_float=True takes them so."
+        )
 
 
 def _require_lce() -> ModuleType:

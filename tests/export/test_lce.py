@@ -129,3 +129,12 @@ def test_padding_that_lces_converter_would_shift_is_refused():
     with pytest.raises(HashBWNError, match="shift the padding"):
         export.to_lce(padded_model(8), target="xcore")
     export.to_lce(odd)  # "same" puts one zero on each side, too
+
+
+@pytest.mark.filterwarnings("ignore:Larq Compute Engine has no binary kernel")
+def test_a_layer_that_stays_float_is_named(mixed, monkeypatch):
+    monkeypatch.setattr("hashbwn_keras.export.lce._pack", lambda filters: None)
+    with pytest.raises(HashBWNError, match="2 of 4 binary layers stayed float: real, dense"):
+        export.to_lce(mixed[0])
+    content = export.to_lce(mixed[0], allow_float=True)
+    assert export.inspect(content).operators["LceBconv2d"] == 2
