@@ -93,10 +93,7 @@ def binarize(
     originals = dict(flat_layers(model))
     linear, twins = dict(flat_layers(teacher)), dict(flat_layers(binary))
     targets = {
-        name: Target(linear[name], twins[name], originals[name].activation)
-        if hasattr(originals[name], "activation")
-        else Target(linear[name], twins[name], tf.keras.activations.linear)
-        for name in chosen
+        name: Target(linear[name], twins[name], originals[name].activation) for name in chosen
     }
     options = Options(method=method, seed=seed, centred=centred, compensate=compensate)
     with ActivationStore(memory_limit) as store:
@@ -127,7 +124,7 @@ def _without_activations(model: tf.keras.Model, chosen: set[str]) -> tf.keras.Mo
     """A copy of the float model in which the chosen layers give their bare inner products."""
 
     def make(name: str, layer: Layer) -> Layer:
-        if name not in chosen or not hasattr(layer, "activation"):
+        if name not in chosen:
             return same_layer(name, layer)
         return type(layer).from_config({**layer.get_config(), "activation": "linear"})
 
