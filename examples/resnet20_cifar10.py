@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hashbwn_keras as hb
 
@@ -89,24 +89,33 @@ def _runs(
         images = train[seed * args.images : (seed + 1) * args.images]
         start = time.perf_counter()
         if row.arguments is None:
-            binary = _naive(model)
+            binary = sign_mean(model)
         else:
             data = images if row.with_data else None
             binary = hb.binarize(model, data, seed=seed, **row.arguments)
         yield measure(binary), time.perf_counter() - start
 
 
-def _naive(model: tf.keras.Model) -> tf.keras.Model:
-    """The model with sign · mean kernels, in the layers that binarize would choose."""
+def sign_mean(model: tf.keras.Model, **arguments: Any) -> tf.keras.Model:
+    """The model with sign · mean kernels, in the layers that binarize would choose.
+
+    Args:
+        model: float network.
+        arguments: changed arguments of the binary layers, such as another ``kernel_quantizer``.
+    """
     from hashbwn_keras.graph import clone, graph_of, same_layer
     from hashbwn_keras.layers import binary_form
     from hashbwn_keras.selection import select
 
     chosen, _ = select(model, graph_of(model), None)
-    copy = clone(
-        model,
-        lambda name, layer: binary_form(layer) if name in chosen else same_layer(name, layer),
-    )
+
+    def make(name: str, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if name not in chosen:
+            return same_layer(name, layer)
+        binary = binary_form(layer)
+        return type(binary).from_config({**binary.get_config(), **arguments})
+
+    copy = clone(model, make)
     copy.set_weights(model.get_weights())
     return copy
 

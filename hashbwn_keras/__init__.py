@@ -18,7 +18,7 @@ from hashbwn_keras.version import __version__
 require_keras2()
 
 if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
-    from hashbwn_keras import export, hashing, layers, moments, quantizers, recipe, runtime
+    from hashbwn_keras import export, hashing, layers, moments, quantizers, recipe, runtime, training
     from hashbwn_keras.binarize import binarize
     from hashbwn_keras.errors import HashBWNError
     from hashbwn_keras.layers import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
     from hashbwn_keras.recipe import load_model, save_model
     from hashbwn_keras.report import report
     from hashbwn_keras.runtime import Interpreter
+    from hashbwn_keras.training import distil
 
 # Public name -> module that holds it. Resolved on first use, so that importing the package is quick
 # and does not need the optional packages.
@@ -43,11 +44,12 @@ _LAZY = {
     "Interpreter": "runtime",
     "binarize": "binarize",
     "codes": "layers",
+    "distil": "training",
     "load_model": "recipe",
     "report": "report",
     "save_model": "recipe",
 }
-_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "recipe", "runtime"}
+_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "recipe", "runtime", "training"}
 
 __all__ = [
     "HashBWNError",
@@ -59,6 +61,7 @@ __all__ = [
     "__version__",
     "binarize",
     "codes",
+    "distil",
     "export",
     "hashing",
     "layers",
@@ -69,6 +72,7 @@ __all__ = [
     "report",
     "runtime",
     "save_model",
+    "training",
 ]
 
 
