@@ -1,7 +1,6 @@
 """Train a binary ResNet for CIFAR-10 further, from four starts at equal budget, and compare.
 
-    python examples/resnet20_cifar10_qat.py --model resnet20_cifar10.h5 \\
-        --data-dir cifar-10-batches-py --output resnet20-qat
+    python examples/resnet20_cifar10_qat.py --model resnet20_cifar10.h5 --output resnet20-qat
 
 Every row is trained on all training images, without their labels: shifted and mirrored, the float
 network's outputs are what is to be learnt (distillation). Runs that are in the output folder

@@ -18,7 +18,16 @@ from hashbwn_keras.version import __version__
 require_keras2()
 
 if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
-    from hashbwn_keras import export, hashing, layers, moments, quantizers, recipe, runtime, training
+    from hashbwn_keras import (
+        export,
+        hashing,
+        layers,
+        moments,
+        quantizers,
+        recipe,
+        runtime,
+        training,
+    )
     from hashbwn_keras.binarize import binarize
     from hashbwn_keras.errors import HashBWNError
     from hashbwn_keras.layers import (

@@ -19,7 +19,7 @@ TEMPERATURE = 4.0
 RATE = 5e-4
 """Largest step of Adam. Latent weights are as large as the scales, some hundredths."""
 WARM_UP = 0.05
-"""Share of the steps in which the step size rises: solved codes are not to be torn apart at once."""
+"""Share of the steps in which the step size rises."""
 
 
 def distil(
@@ -34,8 +34,8 @@ def distil(
 
     of Hinton, Vinyals, Dean ("Distilling the knowledge in a neural network", 2015) is added to
     whatever ``compile`` is given: nothing for training without labels, where ``fit`` takes images
-    alone, or a loss of the labels. Outputs are taken for logits; probabilities, where the last layer
-    is a softmax, are turned into logits first. Several outputs: the mean of their losses.
+    alone, or a loss of the labels. Outputs are taken for logits; probabilities, where the last
+    layer is a softmax, are turned into logits first. Several outputs: the mean of their losses.
 
     Args:
         student: the network to be trained, for example from :func:`hashbwn_keras.binarize`.
@@ -99,7 +99,9 @@ def adam(steps: int, rate: float = RATE) -> tf.keras.optimizers.Optimizer:
         HashBWNError: no step, or a rate that is not positive.
     """
     if steps < 1 or not rate > 0:
-        raise HashBWNError(f"steps={steps} and rate={rate}: give 1 step or more and a rate above 0.")
+        raise HashBWNError(
+            f"steps={steps} and rate={rate}: give 1 step or more and a rate above 0."
+        )
     rise = min(max(1, round(WARM_UP * steps)), steps)
     schedule = tf.keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - rise), warmup_target=rate, warmup_steps=rise
