@@ -68,12 +68,11 @@ class Batches(tf.keras.utils.Sequence):
     after an interruption sees what it would have seen.
     """
 
-    def __init__(self, images: Images, size: int, seed: int, epoch: int) -> None:
-        pad = ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0))
-        self._padded = np.pad(images, pad)
+    def __init__(self, padded: Images, size: int, seed: int, epoch: int) -> None:
+        self._padded = padded  # by SHIFT on each side; shared, as Keras holds on to its sequences
         self._size = size
         self._key = (seed, epoch)
-        self._order = np.random.default_rng(self._key).permutation(len(images))
+        self._order = np.random.default_rng(self._key).permutation(len(padded))
 
     def __len__(self) -> int:
         return len(self._order) // self._size
@@ -139,9 +138,13 @@ def _run(
     tf.keras.utils.set_random_seed(seed)
     first = np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]
     began = time.perf_counter()
-    binary = ROWS[row][1](model, images[first], seed)
+    folder = args.output / f"{name}.backup"
+    # What is restored anyway need not be solved again.
+    start = _scaled if row != "ste_sign" and tf.train.latest_checkpoint(folder) else ROWS[row][1]
+    binary = start(model, images[first], seed)
     trainer = hb.distil(binary, model)
-    steps = len(Batches(images, args.batch, seed, 0))
+    padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+    steps = len(Batches(padded, args.batch, seed, 0))
     trainer.compile(hb.training.adam(steps * args.epochs, args.rate))
     state = tf.Variable(0), [tf.Variable(0.0) for _ in range(args.epochs + 1)]
     epoch, accuracies = state
@@ -149,12 +152,12 @@ def _run(
         model=binary, optimizer=trainer.optimizer, epoch=epoch, accuracies=accuracies
     )
     trainer.optimizer.build(trainer.trainable_variables)
-    manager = tf.train.CheckpointManager(backup, args.output / f"{name}.backup", 1)
+    manager = tf.train.CheckpointManager(backup, folder, 1)
     if not manager.restore_or_initialize():
         accuracies[0].assign(score(binary))
     callbacks = [_Progress(name, steps, args.epochs)]
     for number in range(int(epoch), args.epochs):
-        batches = Batches(images, args.batch, seed, number)
+        batches = Batches(padded, args.batch, seed, number)
         trainer.fit(
             batches, initial_epoch=number, epochs=number + 1, verbose=0, callbacks=callbacks
         )

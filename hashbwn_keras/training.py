@@ -16,7 +16,7 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.graph import clone, same_layer
 
 TEMPERATURE = 4.0
-RATE = 5e-4
+RATE = 1e-3
 """Largest step of Adam. Latent weights are as large as the scales, some hundredths."""
 WARM_UP = 0.05
 """Share of the steps in which the step size rises."""
