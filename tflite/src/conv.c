@@ -26,7 +26,7 @@ static int run(const hb_conv *conv, const hb_conv_geometry *g, const void *how, 
   if (!hb_plan_make(&plan, conv, g, is_float ? HB_LANES_F32 : HB_LANES_S8, hb_pool_threads(pool)))
     return 1;
   conv_job job = {conv, &plan, how, x, y, workspace, is_float};
-  hb_pool_run(pool, plan.tiles, run_tile, &job);
+  hb_pool_run(plan.threads > 1 ? pool : NULL, plan.tiles, run_tile, &job);
   return 0;
 }
 
@@ -39,9 +39,11 @@ size_t hb_conv_workspace(const hb_conv *conv, const hb_conv_geometry *g, int thr
   if (!hb_plan_make(&f, conv, g, HB_LANES_F32, threads) ||
       !hb_plan_make(&s, conv, g, HB_LANES_S8, threads))
     return 0;
-  const size_t per = f.per_thread > s.per_thread ? f.per_thread : s.per_thread;
-  if (per > SIZE_MAX / 4 / (size_t)threads) return hb_fail("the workspace is too large"), (size_t)0;
-  return per * (size_t)threads;
+  const size_t limit = SIZE_MAX / 4 / HB_MAX_THREADS;
+  if (f.per_thread > limit || s.per_thread > limit)
+    return hb_fail("the workspace is too large"), (size_t)0;
+  const size_t of_f = f.per_thread * (size_t)f.threads, of_s = s.per_thread * (size_t)s.threads;
+  return of_f > of_s ? of_f : of_s;
 }
 
 int hb_conv_f32(const hb_conv *conv, const hb_conv_geometry *g, const hb_scale *scale,

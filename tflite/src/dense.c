@@ -6,7 +6,7 @@
 #include <string.h>
 
 // 2^18 inputs are the most whose sums of 12-bit planes fit 32 bits.
-enum { MAX_INPUTS = 1 << 18, MAX_BLOCK = 32, BLOCKS_PER_ITEM = 4, TABLE_BYTES = 128 };  // per byte of weights
+enum { MAX_INPUTS = 1 << 18, BLOCKS_PER_ITEM = 4, TABLE_BYTES = 128 };  // per byte of weights
 
 static int dense_bytes(const hb_dense *d) { return (d->in_c + 7) / 8; }
 static int dense_blocks(const hb_dense *d) {
@@ -72,6 +72,12 @@ void hb_dense_bits(const hb_dense *d, uint8_t *bits) {
     for (int k = 0; k < d->in_c; ++k) *bits++ = weight_sign(d, o, k) > 0;
 }
 
+// The output after those of the blocks before `last`.
+static int end_of(const hb_dense *d, int last) {
+  const int end = last * d->outputs_per_block;
+  return end < d->out_c ? end : d->out_c;
+}
+
 typedef struct {
   const hb_dense *d;
   const hb_scale *scale;
@@ -98,60 +104,39 @@ static int32_t plain_s8(const dense_job *j, int o) {
   return sum;
 }
 
-static void finish_f32(const dense_job *j, int o, float sum) {
-  const hb_scale *how = j->scale;
-  float v = sum * how->alpha[o] + (how->bias ? how->bias[o] : 0);
-  v = v < how->lo ? how->lo : v;
-  ((float *)j->y)[o] = v > how->hi ? how->hi : v;
-}
-
-static void finish_s8(const dense_job *j, int o, int32_t sum) {
-  const hb_requant *how = j->requant;
-  ((int8_t *)j->y)[o] = hb_requantise(sum - how->in_zero * j->d->sign_sum[o], o, how);
-}
-
-static void block_f32(const dense_job *j, int block) {
+static void blocks_f32(const dense_job *j, int first, int last) {
   const hb_dense *d = j->d;
-  const int first = block * d->outputs_per_block;
-  const int many = d->out_c - first < d->outputs_per_block ? d->out_c - first : d->outputs_per_block;
-  if (!d->kernels->dense_sums_f32 || j->unit == 0) {
-    for (int i = 0; i < many; ++i) finish_f32(j, first + i, plain_f32(j, first + i));
+  if (d->kernels->dense_f32 && j->unit != 0) {
+    d->kernels->dense_f32(d, j->scale, j->tables, j->unit, j->y, first, last);
     return;
   }
-  int32_t high[MAX_BLOCK], low[MAX_BLOCK];
-  const int bytes = dense_bytes(d);
-  d->kernels->dense_sums_f32(d->bits + (size_t)first * (size_t)bytes, bytes, j->tables, high, low);
-  const int32_t offset = 8192 * 2 * bytes;
-  for (int i = 0; i < many; ++i)
-    finish_f32(j, first + i,
-               ((float)(high[i] - offset) + (float)(low[i] - offset) * (1 / 4094.f)) * j->unit);
+  for (int o = first * d->outputs_per_block; o < end_of(d, last); ++o)
+    ((float *)j->y)[o] = hb_rescale(plain_f32(j, o), o, j->scale);
 }
 
-static void block_s8(const dense_job *j, int block) {
+static void blocks_s8(const dense_job *j, int first, int last) {
   const hb_dense *d = j->d;
-  const int first = block * d->outputs_per_block;
-  const int many = d->out_c - first < d->outputs_per_block ? d->out_c - first : d->outputs_per_block;
-  if (!d->kernels->dense_sums_s8) {
-    for (int i = 0; i < many; ++i) finish_s8(j, first + i, plain_s8(j, first + i));
+  if (d->kernels->dense_s8) {
+    d->kernels->dense_s8(d, j->requant, j->tables, j->x_sum, j->y, first, last);
     return;
   }
-  int32_t total[MAX_BLOCK];
-  const int bytes = dense_bytes(d);
-  d->kernels->dense_sums_s8(d->bits + (size_t)first * (size_t)bytes, bytes, j->tables, total);
-  for (int i = 0; i < many; ++i)
-    finish_s8(j, first + i, 2 * (total[i] - 512 * 2 * bytes) - j->x_sum);
+  for (int o = first * d->outputs_per_block; o < end_of(d, last); ++o)
+    ((int8_t *)j->y)[o] =
+        hb_requantise(plain_s8(j, o) - j->requant->in_zero * d->sign_sum[o], o, j->requant);
 }
 
 static void run_item(void *arg, int thread, int item) {
   (void)thread;
   const dense_job *j = arg;
-  const int end = dense_blocks(j->d);
-  for (int b = item * BLOCKS_PER_ITEM; b < (item + 1) * BLOCKS_PER_ITEM && b < end; ++b)
-    j->requant ? block_s8(j, b) : block_f32(j, b);
+  const int first = item * BLOCKS_PER_ITEM, blocks = dense_blocks(j->d);
+  const int last = first + BLOCKS_PER_ITEM < blocks ? first + BLOCKS_PER_ITEM : blocks;
+  j->requant ? blocks_s8(j, first, last) : blocks_f32(j, first, last);
 }
 
 static void run_row(dense_job *j, hb_pool *pool) {
   const int blocks = dense_blocks(j->d);
+  const int64_t cycles = (int64_t)blocks * dense_bytes(j->d) * (j->requant ? 4 : 10);
+  if (cycles < HB_ALONE) pool = NULL;
   hb_pool_run(pool, (blocks + BLOCKS_PER_ITEM - 1) / BLOCKS_PER_ITEM, run_item, j);
 }
 

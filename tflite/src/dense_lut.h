@@ -1,5 +1,7 @@
 // Dense layers for one input row, for one instruction set. The including file defines HB_VECTOR,
 // HB_TARGET and HB_ISA as for conv_lut.h, and
+//   HB_DENSE_BLOCKS     blocks of int8 outputs summed at once, as many as registers allow
+//   HB_HOLD(v)          makes the compiler finish the vector v here
 //   pick(table, index)  byte i of the result = table[index[i]], index < 16, 16-byte table
 //
 // A byte of weights holds 8 inputs of one output; each half of it selects one of 16 tabulated sums
@@ -10,6 +12,8 @@
 //          2 additions per widening.
 typedef uint8_t vb __attribute__((vector_size(HB_VECTOR), may_alias));
 typedef uint16_t vw __attribute__((vector_size(HB_VECTOR), may_alias));
+typedef uint32_t vu __attribute__((vector_size(HB_VECTOR), may_alias));
+typedef int32_t vt __attribute__((vector_size(HB_VECTOR), may_alias));
 typedef int16_t sums16 __attribute__((vector_size(32)));
 typedef uint8_t bytes16 __attribute__((vector_size(16), may_alias));
 
@@ -66,65 +70,156 @@ HB_FN void widen_bytes(digit_sums *s, vb bytes) {
   s->odd += (vw)bytes >> 8;
 }
 
-// Adds weight * digit to the block's totals and clears the digit.
-HB_FN void flush_digit(int32_t *total, digit_sums *s, int32_t weight) {
-  const vw even = s->both - (s->odd << 8);
-  for (int i = 0; i < HB_VECTOR / 2; ++i) {
-    total[2 * i] += weight * (int32_t)even[i];
-    total[2 * i + 1] += weight * (int32_t)s->odd[i];
-  }
+// 32-bit totals of a block, kept apart by position modulo 4: unpacking is a shift or a mask.
+typedef struct {
+  vt part[4];
+} totals;
+
+HB_FN int32_t total_at(const totals *t, int i) {
+  return ((const int32_t *)&t->part[i % 4])[i / 4];
+}
+
+// Adds weight * digit to the totals and clears the digit.
+HB_FN void flush_digit(totals *t, digit_sums *s, int32_t weight) {
+  const vt even = (vt)(s->both - (s->odd << 8)), odd = (vt)s->odd;
+  t->part[0] += (even & 65535) * weight;
+  t->part[1] += (odd & 65535) * weight;
+  t->part[2] += (vt)((vu)even >> 16) * weight;
+  t->part[3] += (vt)((vu)odd >> 16) * weight;
   *s = (digit_sums){{0}, {0}};
 }
 
-// total[o] = sum over inputs with weight +1, plus 512 per group of 4.
-HB_TARGET static void HB_ISA(dense_sums_s8)(const uint8_t *bits, int bytes, const uint8_t *tables,
-                                            int32_t *total) {
+// Adds the digits of `many` <= 4 bytes of weights of every block to its sums: 8 byte additions at
+// most, of at most 31 each.
+HB_FN void add_bytes_s8(digit_sums s[HB_DENSE_BLOCKS][DIGITS_S8],
+                        const uint8_t *const at[HB_DENSE_BLOCKS], size_t k, const int many,
+                        size_t ahead, const uint8_t *tables) {
   const vb low4 = (vb){0} + (uint8_t)15;
-  memset(total, 0, HB_VECTOR * sizeof *total);
+  vb a[HB_DENSE_BLOCKS][DIGITS_S8];
+  memset(a, 0, sizeof a);
+  for (int j = 0; j < many; ++j, ++k) {
+    const uint8_t *t = tables + k * 32 * DIGITS_S8;
+    vb index[2][HB_DENSE_BLOCKS];
+    for (int b = 0; b < HB_DENSE_BLOCKS; ++b) {
+      const vb w = *(const vb *)(at[b] + k * HB_VECTOR);
+      if (j * HB_VECTOR % 64 == 0) __builtin_prefetch(at[b] + k * HB_VECTOR + ahead);
+      index[0][b] = w & low4;
+      index[1][b] = (w >> 4) & low4;
+    }
+    for (int half = 0; half < 2; ++half)
+      for (int d = 0; d < DIGITS_S8; ++d, t += 16)
+        for (int b = 0; b < HB_DENSE_BLOCKS; ++b) a[b][d] += pick(t, index[half][b]);
+    // Compilers otherwise delay the additions until they run out of registers.
+    for (int b = 0; b < HB_DENSE_BLOCKS; ++b)
+      for (int d = 0; d < DIGITS_S8; ++d) HB_HOLD(a[b][d]);
+  }
+  for (int b = 0; b < HB_DENSE_BLOCKS; ++b)
+    for (int d = 0; d < DIGITS_S8; ++d) widen_bytes(&s[b][d], a[b][d]);
+}
+
+// Totals of every block: sum over inputs with weight +1, plus 512 per group of 4. Several blocks at
+// once share the loads of the tables, which outgrow the first-level cache for many inputs.
+HB_FN void sums_s8(const uint8_t *const at[HB_DENSE_BLOCKS], int bytes, const uint8_t *tables,
+                   totals total[HB_DENSE_BLOCKS]) {
+  memset(total, 0, HB_DENSE_BLOCKS * sizeof *total);
   for (int k0 = 0; k0 < bytes; k0 += 1024) {  // 256 widenings of at most 248 fit 16 bits
     const int end = bytes - k0 < 1024 ? bytes : k0 + 1024;
-    digit_sums s[DIGITS_S8] = {{{0}, {0}}, {{0}, {0}}};
-    for (int k = k0; k < end; k += 4) {
-      vb a[DIGITS_S8] = {{0}, {0}};
-      const int four = end - k < 4 ? end - k : 4;
-      for (int j = 0; j < four; ++j) {
-        const uint8_t *at = bits + (size_t)(k + j) * HB_VECTOR;
-        __builtin_prefetch(at + PREFETCH_BYTES);
-        const vb w = *(const vb *)at;
-        const vb first = w & low4, second = (vb)((vw)w >> 4) & low4;
-        const uint8_t *t = tables + (size_t)(k + j) * 32 * DIGITS_S8;
-        for (int d = 0; d < DIGITS_S8; ++d)
-          a[d] += pick(t + 16 * d, first) + pick(t + 16 * (DIGITS_S8 + d), second);
-      }
-      for (int d = 0; d < DIGITS_S8; ++d) widen_bytes(&s[d], a[d]);
+    digit_sums s[HB_DENSE_BLOCKS][DIGITS_S8];
+    memset(s, 0, sizeof s);
+    int k = k0;
+    for (; k + 4 <= end; k += 4) {
+      // Past the end of a block comes a block that is being read now; the next ones are further on.
+      const int over = k + PREFETCH_BYTES / HB_VECTOR < bytes ? 0 : HB_DENSE_BLOCKS - 1;
+      const size_t ahead = PREFETCH_BYTES + (size_t)(over * bytes) * HB_VECTOR;
+      add_bytes_s8(s, at, (size_t)k, 4, ahead, tables);
     }
-    flush_digit(total, &s[0], 1);
-    flush_digit(total, &s[1], 32);
+    for (; k < end; ++k) add_bytes_s8(s, at, (size_t)k, 1, PREFETCH_BYTES, tables);
+    for (int b = 0; b < HB_DENSE_BLOCKS; ++b) {
+      flush_digit(&total[b], &s[b][0], 1);
+      flush_digit(&total[b], &s[b][1], 32);
+    }
   }
 }
 
-// high[o], low[o] = signed sums of the two planes, plus 8192 per group of 4.
-HB_TARGET static void HB_ISA(dense_sums_f32)(const uint8_t *bits, int bytes,
-                                             const uint8_t *tables, int32_t *high, int32_t *low) {
+// Results [first, first + many) of a block from its totals.
+HB_FN void finish_s8(const hb_dense *d, const hb_requant *how, int first, int many,
+                     const totals *total, int32_t x_sum, int8_t *y) {
+  int32_t sign_sum[HB_VECTOR] = {0}, magnitude[HB_VECTOR], bias[HB_VECTOR] = {0};
+  float multiplier[HB_VECTOR] = {0};
+  int32_t sum[HB_VECTOR];
+  int8_t q[HB_VECTOR];
+  const size_t bytes = (size_t)many * 4;
+  for (int i = 0; i < HB_VECTOR; ++i) sum[i] = total_at(total, i), magnitude[i] = 1;
+  memcpy(sign_sum, d->sign_sum + first, bytes);
+  memcpy(multiplier, how->multiplier + first, bytes);
+  if (how->magnitude) memcpy(magnitude, how->magnitude + first, bytes);
+  if (how->bias) memcpy(bias, how->bias + first, bytes);
+  const int32_t offset = x_sum + 512 * 4 * ((d->in_c + 7) / 8);
+  const hb_requant block = {how->in_zero, how->out_zero, how->lo, how->hi,
+                            bias, magnitude, multiplier};
+  for (int i = 0; i < HB_VECTOR; ++i)
+    q[i] = hb_requantise(2 * sum[i] - offset - how->in_zero * sign_sum[i], i, &block);
+  memcpy(y + first, q, (size_t)many);
+}
+
+HB_TARGET static void HB_ISA(dense_s8)(const hb_dense *d, const hb_requant *how,
+                                       const uint8_t *tables, int32_t x_sum, int8_t *y, int first,
+                                       int last) {
+  const int bytes = (d->in_c + 7) / 8;
+  for (int block = first; block < last; block += HB_DENSE_BLOCKS) {
+    const uint8_t *at[HB_DENSE_BLOCKS];
+    totals total[HB_DENSE_BLOCKS];
+    for (int b = 0; b < HB_DENSE_BLOCKS; ++b) {  // the last one again where there are no more
+      const int present = block + b < last ? block + b : last - 1;
+      at[b] = d->bits + (size_t)present * (size_t)bytes * HB_VECTOR;
+    }
+    sums_s8(at, bytes, tables, total);
+    for (int b = 0; b < HB_DENSE_BLOCKS && block + b < last; ++b) {
+      const int o = (block + b) * HB_VECTOR, left = d->out_c - o;
+      finish_s8(d, how, o, left < HB_VECTOR ? left : HB_VECTOR, &total[b], x_sum, y);
+    }
+  }
+}
+
+// Adds the digits of one byte of weights to their sums: 2 byte additions, of at most 127 each.
+HB_FN void add_byte_f32(digit_sums s[DIGITS_F32], const uint8_t *at, const uint8_t *tables) {
   const vb low4 = (vb){0} + (uint8_t)15;
-  memset(high, 0, HB_VECTOR * sizeof *high);
-  memset(low, 0, HB_VECTOR * sizeof *low);
+  __builtin_prefetch(at + PREFETCH_BYTES);
+  const vb w = *(const vb *)at, first = w & low4, second = (w >> 4) & low4;
+  for (int d = 0; d < DIGITS_F32; ++d)
+    widen_bytes(&s[d], pick(tables + 16 * d, first) + pick(tables + 16 * (DIGITS_F32 + d), second));
+}
+
+// high and low: signed sums of the two planes, plus 8192 per group of 4.
+HB_FN void sums_f32(const uint8_t *bits, int bytes, const uint8_t *tables, totals *high,
+                    totals *low) {
+  memset(high, 0, sizeof *high);
+  memset(low, 0, sizeof *low);
   for (int k0 = 0; k0 < bytes; k0 += 256) {  // 256 widenings of at most 254 fit 16 bits
     const int end = bytes - k0 < 256 ? bytes : k0 + 256;
     digit_sums s[DIGITS_F32];
     memset(s, 0, sizeof s);
-    for (int k = k0; k < end; ++k) {
-      const uint8_t *at = bits + (size_t)k * HB_VECTOR;
-      __builtin_prefetch(at + PREFETCH_BYTES);
-      const vb w = *(const vb *)at;
-      const vb first = w & low4, second = (vb)((vw)w >> 4) & low4;
-      const uint8_t *t = tables + (size_t)k * 32 * DIGITS_F32;
-      for (int d = 0; d < DIGITS_F32; ++d)
-        widen_bytes(&s[d], pick(t + 16 * d, first) + pick(t + 16 * (DIGITS_F32 + d), second));
-    }
+    for (int k = k0; k < end; ++k)
+      add_byte_f32(s, bits + (size_t)k * HB_VECTOR, tables + (size_t)k * 32 * DIGITS_F32);
     flush_digit(high, &s[0], 1);
     flush_digit(high, &s[1], 128);
     flush_digit(low, &s[2], 1);
     flush_digit(low, &s[3], 128);
+  }
+}
+
+// unit: what one step of the upper plane stands for.
+HB_TARGET static void HB_ISA(dense_f32)(const hb_dense *d, const hb_scale *how,
+                                        const uint8_t *tables, float unit, float *y, int first,
+                                        int last) {
+  const int bytes = (d->in_c + 7) / 8, offset = 8192 * 2 * bytes;
+  for (int block = first; block < last; ++block) {
+    totals high, low;
+    sums_f32(d->bits + (size_t)block * (size_t)bytes * HB_VECTOR, bytes, tables, &high, &low);
+    for (int i = 0, o = block * HB_VECTOR; i < HB_VECTOR && o < d->out_c; ++i, ++o) {
+      const float sum = (float)(total_at(&high, i) - offset) +
+                        (float)(total_at(&low, i) - offset) * (1 / 4094.f);
+      y[o] = hb_rescale(sum * unit, o, how);
+    }
   }
 }

@@ -12,12 +12,18 @@
 // cache while every output channel looks its sums up.
 enum { HB_GROUP = 5, HB_ENTRIES = 32, HB_LANE_BYTES = 64, HB_BLOCK = 8, HB_CHANNELS = 4 };
 enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
+// CPU cycles of work that one thread does sooner than several: sharing costs as much. Sanitizer
+// builds set 0, so that threads meet every shape.
+#ifndef HB_ALONE
+#define HB_ALONE 30000
+#endif
 
 // What a tile of lanes does, worked out from the geometry before anything runs. A lane is one
 // column of output pixels: batch b, rows [segment * steps, + steps), column x.
 typedef struct {
   hb_conv_geometry g;
   int lanes;         // per tile
+  int threads;       // 1, or as many as were offered
   int segments;      // vertical pieces each image is cut into
   int steps;         // output rows per lane
   int tiles;         // tiles of lanes in all
@@ -57,8 +63,10 @@ typedef struct hb_kernels {
                   char *, int, int);
   void (*dense_tables_f32)(const float *, int, float, uint8_t *);
   void (*dense_tables_s8)(const int8_t *, int, uint8_t *);
-  void (*dense_sums_f32)(const uint8_t *, int, const uint8_t *, int32_t *, int32_t *);
-  void (*dense_sums_s8)(const uint8_t *, int, const uint8_t *, int32_t *);
+  // Blocks [first, last) from the tables of an input row.
+  void (*dense_f32)(const hb_dense *, const hb_scale *, const uint8_t *, float, float *, int, int);
+  void (*dense_s8)(const hb_dense *, const hb_requant *, const uint8_t *, int32_t, int8_t *, int,
+                   int);
 } hb_kernels;
 
 extern const hb_kernels hb_kernels_portable, hb_kernels_avx2, hb_kernels_neon;
@@ -84,7 +92,14 @@ static inline int8_t hb_requantise(int32_t sum, int n, const hb_requant *how) {
   const float lo = (float)(how->lo - how->out_zero), hi = (float)(how->hi - how->out_zero);
   v = v > lo ? v : lo;
   v = v < hi ? v : hi;
-  return (int8_t)((int)lrintf(v) + how->out_zero);
+  return (int8_t)((int)rintf(v) + how->out_zero);
+}
+
+// clamp(sum * alpha + bias); see hb_scale.
+static inline float hb_rescale(float sum, int n, const hb_scale *how) {
+  float v = sum * how->alpha[n] + (how->bias ? how->bias[n] : 0);
+  v = v < how->lo ? how->lo : v;
+  return v > how->hi ? how->hi : v;
 }
 
 static inline size_t hb_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }

@@ -186,6 +186,8 @@ FN byte_vector pick(const uint8_t *table, byte_vector index) {
   return (byte_vector)_mm256_shuffle_epi8(t, (__m256i)index);
 }
 
+#define HB_HOLD(v) __asm__ volatile("" ::"x"(v))
+#define HB_DENSE_BLOCKS 2
 #include "dense_lut.h"
 
 const hb_kernels hb_kernels_avx2 = {
@@ -195,8 +197,8 @@ const hb_kernels hb_kernels_avx2 = {
     .conv_s8 = conv_s8_avx2,
     .dense_tables_f32 = dense_tables_f32_avx2,
     .dense_tables_s8 = dense_tables_s8_avx2,
-    .dense_sums_f32 = dense_sums_f32_avx2,
-    .dense_sums_s8 = dense_sums_s8_avx2,
+    .dense_f32 = dense_f32_avx2,
+    .dense_s8 = dense_s8_avx2,
 };
 #else
 typedef int hb_no_avx2_here;

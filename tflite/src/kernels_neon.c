@@ -161,6 +161,8 @@ FN byte_vector pick(const uint8_t *table, byte_vector index) {
   return (byte_vector)vqtbl1q_u8(vld1q_u8(table), (uint8x16_t)index);
 }
 
+#define HB_HOLD(v) __asm__ volatile("" : "+w"(v))
+#define HB_DENSE_BLOCKS 4
 #include "dense_lut.h"
 
 const hb_kernels hb_kernels_neon = {
@@ -170,8 +172,8 @@ const hb_kernels hb_kernels_neon = {
     .conv_s8 = conv_s8_neon,
     .dense_tables_f32 = dense_tables_f32_neon,
     .dense_tables_s8 = dense_tables_s8_neon,
-    .dense_sums_f32 = dense_sums_f32_neon,
-    .dense_sums_s8 = dense_sums_s8_neon,
+    .dense_f32 = dense_f32_neon,
+    .dense_s8 = dense_s8_neon,
 };
 #else
 typedef int hb_no_neon_here;

@@ -42,8 +42,8 @@ static bool geometry_ok(const hb_conv *conv, const hb_conv_geometry *g) {
 
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Relative time with `segments` pieces: building a table costs about as much as 84 look-ups per
-// group (64 stores plus packing), a look-up 1 per output channel; whole rounds of threads count.
+// Time per group with `segments` pieces, in look-ups (about a CPU cycle each): building a table
+// costs about as much as 84 of them (64 stores plus packing); whole rounds of threads count.
 static double piece_cost(const hb_plan *p, int segments, int threads) {
   const hb_conv_geometry *g = &p->g;
   const int64_t steps = divide_up(g->out_h, segments);
@@ -56,6 +56,19 @@ static double piece_cost(const hb_plan *p, int segments, int threads) {
          ((double)rows * 84 + (double)steps * g->k_h * p->out_padded);
 }
 
+// Chooses the pieces for `threads` and returns their cost.
+static double choose_segments(hb_plan *p, int threads) {
+  const int out_h = p->g.out_h;
+  double best = 0;
+  for (int s = 1; s <= out_h && s <= 512; ++s) {
+    if (s > 1 && divide_up(out_h, s) == divide_up(out_h, s - 1)) continue;
+    const double cost = piece_cost(p, s, threads);
+    if (s == 1 || cost < best) best = cost, p->segments = s;
+  }
+  p->threads = threads;
+  return best;
+}
+
 bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, int lanes,
                   int threads) {
   memset(p, 0, sizeof *p);
@@ -65,12 +78,7 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
   p->row_elems = conv->row_elems;
   p->groups = conv->groups;
   p->out_padded = conv->out_padded;
-  double best = 0;
-  for (int s = 1; s <= g->out_h && s <= 512; ++s) {
-    if (s > 1 && divide_up(g->out_h, s) == divide_up(g->out_h, s - 1)) continue;
-    const double cost = piece_cost(p, s, threads);
-    if (s == 1 || cost < best) best = cost, p->segments = s;
-  }
+  if (choose_segments(p, 1) * p->groups >= HB_ALONE && threads > 1) choose_segments(p, threads);
   p->steps = (int)divide_up(g->out_h, p->segments);
   p->segments = (int)divide_up(g->out_h, p->steps);
   p->lane_count = (int64_t)g->batch * p->segments * g->out_w;

@@ -1,52 +1,107 @@
-// A small pool: workers sleep between jobs, items are handed out one by one.
+// A small pool. Items are handed out one by one and the caller works, too: it waits for items a
+// worker has taken, never for a worker that has not come. Workers look for the next job a while
+// before they sleep, because the layers of a net follow each other within microseconds and waking
+// a thread takes longer than a small layer.
 #include "internal.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
+
+// How long anything is polled for, and how many pauses lie between two offers to let another thread
+// have the CPU: the runtime's own threads want it between our layers.
+enum { POLL_NANOSECONDS = 100000, PAUSES = 32 };
 
 struct hb_pool {
   int threads, started;
   pthread_t workers[HB_MAX_THREADS];
   pthread_mutex_t owner;  // held by the caller whose job runs; others run theirs alone
-  pthread_mutex_t lock;
+  pthread_mutex_t lock;   // for sleeping only
   pthread_cond_t wake, done;
-  unsigned round;  // number of the current job, under lock
-  int busy;        // workers still in it, under lock
-  bool stop;
-  int count;
-  void (*task)(void *, int, int);
-  void *arg;
-  atomic_int next;
+  // Number of the job << 32 | its next item. An item is taken by advancing it, which fails if the
+  // job has changed since; while a job is written the item is CLOSED.
+  atomic_uint_least64_t ticket;
+  atomic_uint count, finished;
+  _Atomic(void (*)(void *, int, int)) task;
+  _Atomic(void *) arg;
+  atomic_int asleep;          // workers that need waking
+  atomic_bool caller_sleeps;  // the last item's worker has to say so
+  atomic_bool stop;
 };
+
+#define CLOSED UINT32_MAX
 
 typedef struct {
   hb_pool *pool;
   int thread;
 } worker_start;
 
+static uint32_t job_of(uint64_t ticket) { return (uint32_t)(ticket >> 32); }
+
 static void take_items(hb_pool *p, int thread) {
-  int i;
-  while ((i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < p->count)
-    p->task(p->arg, thread, i);
+  for (;;) {
+    uint64_t ticket = atomic_load(&p->ticket);
+    const uint32_t item = (uint32_t)ticket, count = atomic_load(&p->count);
+    void (*task)(void *, int, int) = atomic_load(&p->task);
+    void *arg = atomic_load(&p->arg);
+    if (item >= count) return;
+    if (!atomic_compare_exchange_weak(&p->ticket, &ticket, ticket + 1)) continue;
+    task(arg, thread, (int)item);
+    if (atomic_fetch_add(&p->finished, 1) + 1 < count || !atomic_load(&p->caller_sleeps)) continue;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->done);
+    pthread_mutex_unlock(&p->lock);
+  }
+}
+
+static void pause_cpu(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+// Polls until ready(p, job) or for POLL_NANOSECONDS.
+static void poll(hb_pool *p, uint32_t job, bool (*ready)(hb_pool *, uint32_t)) {
+  for (const int64_t end = nanoseconds() + POLL_NANOSECONDS; nanoseconds() < end; sched_yield())
+    for (int i = 0; i < PAUSES; ++i) {
+      if (ready(p, job)) return;
+      pause_cpu();
+    }
+}
+
+static bool has_new_job(hb_pool *p, uint32_t last) {
+  return job_of(atomic_load(&p->ticket)) != last || atomic_load(&p->stop);
+}
+
+static bool is_finished(hb_pool *p, uint32_t job) {
+  (void)job;
+  return atomic_load(&p->finished) == atomic_load(&p->count);
 }
 
 static void *work(void *start) {
   hb_pool *p = ((worker_start *)start)->pool;
   const int thread = ((worker_start *)start)->thread;
   free(start);
-  unsigned seen = 0;
-  pthread_mutex_lock(&p->lock);
-  for (;;) {
-    while (!p->stop && p->round == seen) pthread_cond_wait(&p->wake, &p->lock);
-    if (p->stop) break;
-    seen = p->round;
-    pthread_mutex_unlock(&p->lock);
+  for (uint32_t job = 0; !atomic_load(&p->stop); job = job_of(atomic_load(&p->ticket))) {
     take_items(p, thread);
+    poll(p, job, has_new_job);
+    if (has_new_job(p, job)) continue;
     pthread_mutex_lock(&p->lock);
-    if (--p->busy == 0) pthread_cond_signal(&p->done);
+    atomic_fetch_add(&p->asleep, 1);
+    while (!has_new_job(p, job)) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->asleep, 1);
+    pthread_mutex_unlock(&p->lock);
   }
-  pthread_mutex_unlock(&p->lock);
   return NULL;
 }
 
@@ -79,7 +134,7 @@ hb_pool *hb_pool_create(int threads) {
 void hb_pool_destroy(hb_pool *p) {
   if (!p) return;
   pthread_mutex_lock(&p->lock);
-  p->stop = true;
+  atomic_store(&p->stop, true);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
   for (int t = 0; t < p->started; ++t) pthread_join(p->workers[t], NULL);
@@ -96,23 +151,39 @@ static void run_alone(int count, void (*task)(void *, int, int), void *arg) {
   for (int i = 0; i < count; ++i) task(arg, 0, i);
 }
 
+// Shows workers a job; nobody is at work on another one.
+static void publish(hb_pool *p, uint32_t job, int count, void (*task)(void *, int, int),
+                    void *arg) {
+  atomic_store(&p->ticket, (uint64_t)(job - 1) << 32 | CLOSED);
+  atomic_store(&p->count, (unsigned)count);
+  atomic_store(&p->task, task);
+  atomic_store(&p->arg, arg);
+  atomic_store(&p->finished, 0);
+  atomic_store(&p->ticket, (uint64_t)job << 32);
+  if (atomic_load(&p->asleep) == 0) return;
+  pthread_mutex_lock(&p->lock);
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+}
+
+static void await_items(hb_pool *p, uint32_t job) {
+  poll(p, job, is_finished);
+  if (is_finished(p, job)) return;
+  pthread_mutex_lock(&p->lock);
+  atomic_store(&p->caller_sleeps, true);
+  while (!is_finished(p, job)) pthread_cond_wait(&p->done, &p->lock);
+  atomic_store(&p->caller_sleeps, false);
+  pthread_mutex_unlock(&p->lock);
+}
+
 void hb_pool_run(hb_pool *p, int count, void (*task)(void *, int, int), void *arg) {
   if (!p || p->started == 0 || count < 2 || pthread_mutex_trylock(&p->owner) != 0) {
     run_alone(count, task, arg);
     return;
   }
-  pthread_mutex_lock(&p->lock);
-  p->count = count;
-  p->task = task;
-  p->arg = arg;
-  atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-  p->busy = p->started;
-  ++p->round;
-  pthread_cond_broadcast(&p->wake);
-  pthread_mutex_unlock(&p->lock);
+  const uint32_t job = job_of(atomic_load(&p->ticket)) + 1;
+  publish(p, job, count, task, arg);
   take_items(p, 0);
-  pthread_mutex_lock(&p->lock);
-  while (p->busy) pthread_cond_wait(&p->done, &p->lock);
-  pthread_mutex_unlock(&p->lock);
+  await_items(p, job);
   pthread_mutex_unlock(&p->owner);
 }
