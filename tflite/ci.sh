@@ -29,6 +29,17 @@ for compiler in gcc clang; do
   echo "$compiler: $(grep -c '[1-9] claimed' "$work/claims") of $(wc -l <"$work/claims") seeds claimed"
 done
 
+if command -v cmake >/dev/null; then
+  if ! { cmake -S "$here" -B "$work/cmake" && cmake --build "$work/cmake" -j2 &&
+    ctest --test-dir "$work/cmake" --output-on-failure; } >"$work/log" 2>&1; then
+    cat "$work/log"
+    exit 1
+  fi
+  echo "built and embedded in C++ with CMake"
+else
+  echo "SKIPPED: building with cmake, which is not installed"
+fi
+
 if ! command -v clang >/dev/null; then
   echo "SKIPPED: fuzzing, which needs clang and its libFuzzer"
   exit 0
