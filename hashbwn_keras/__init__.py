@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
     from hashbwn_keras.recipe import load_model, save_model
     from hashbwn_keras.report import report
     from hashbwn_keras.runtime import Interpreter
-    from hashbwn_keras.training import distil
+    from hashbwn_keras.training import HashSolve, distil
 
 # Public name -> module that holds it. Resolved on first use, so that importing the package is quick
 # and does not need the optional packages.
@@ -50,6 +50,7 @@ _LAZY = {
     "HashBinaryDense": "layers",
     "HashBinaryDepthwiseConv2D": "layers",
     "HashBinarySeparableConv2D": "layers",
+    "HashSolve": "training",
     "Interpreter": "runtime",
     "binarize": "binarize",
     "codes": "layers",
@@ -66,6 +67,7 @@ __all__ = [
     "HashBinaryDense",
     "HashBinaryDepthwiseConv2D",
     "HashBinarySeparableConv2D",
+    "HashSolve",
     "Interpreter",
     "__version__",
     "binarize",

@@ -237,3 +237,22 @@ def binary_form(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     for argument in ("quantizer", "constraint", "regularizer"):
         config.pop(f"{kernel}_{argument}", None)
     return binary_class.from_config(config)
+
+
+def float_form(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    """Return a new, unbuilt Larq layer like ``layer`` whose kernel is not quantized.
+
+    It is what :func:`binary_form` makes binary again; name, arguments and input quantizer are kept,
+    constraint and regularizer of the kernel are not.
+
+    Args:
+        layer: a HashBinary layer, or a Larq layer with ``kernel_quantizer="hash_sign"``.
+    """
+    config = layer.get_config()
+    for kernel, quantizer in _QUANTIZER_OF.items():
+        if _is_hash_sign(layer, kernel):
+            config[quantizer] = None
+            config[quantizer.replace("quantizer", "constraint")] = None
+            config[quantizer.replace("quantizer", "regularizer")] = None
+    larq_class: Any = next(c for c in type(layer).__mro__ if c.__module__.startswith("larq."))
+    return larq_class.from_config(config)

@@ -1,25 +1,134 @@
-"""Training a binary network further: distillation from the float one, and step sizes that work.
+"""Training a binary network: the hash solve in ``fit``, distillation, step sizes that work.
 
     binary = hashbwn_keras.binarize(model, images)
     trainer = hashbwn_keras.distil(binary, model)
     trainer.compile(hashbwn_keras.training.adam(epochs * len(batches)))
     trainer.fit(batches, epochs=epochs)                          # trains ``binary``
 
-What was measured about it is in docs/training.md.
+What was measured about it, and which other ways to solve while training did worse, is in
+docs/training.md.
 """
 
+import logging
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from hashbwn_keras.binarize import binarize
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.graph import clone, same_layer
+from hashbwn_keras.graph import Layer, clone, same_layer
+from hashbwn_keras.layers import binary_kernels, flat_layers, float_form
+from hashbwn_keras.recipe import get_recipe, set_recipe
+
+_log = logging.getLogger("hashbwn_keras")
 
 TEMPERATURE = 4.0
 RATE = 1e-3
 """Largest step of Adam. Latent weights are as large as the scales, some hundredths."""
 WARM_UP = 0.05
 """Share of the steps in which the step size rises."""
+
+
+class HashSolve(tf.keras.callbacks.Callback):
+    """Keras callback: solves the HashBinary layers when training begins, then lets it train.
+
+    For a model that was built of HashBinary layers and took over the weights of a trained float
+    network (``set_weights`` fits, in the same order). Without a solve its training would start at
+    sign · mean (BWN); with it at what :func:`hashbwn_keras.binarize` finds. Codes and scales are in
+    the latent kernels, so that the first step starts from the very accuracy of the solved network,
+    and small float weights are the first to flip.
+
+    A model that is solved already, by ``binarize`` or this callback, or was trained before
+    (``optimizer.iterations`` > 0, as after ``BackupAndRestore``), is left alone. In a custom loop
+    call :meth:`solve` before it. Under ``tf.distribute`` every replica takes the first worker's
+    solution.
+
+    Args:
+        calibration_data: as for ``binarize``; images without labels.
+        options: other arguments of ``binarize`` but ``filters``: all HashBinary layers are solved.
+    """
+
+    def __init__(self, calibration_data: Any = None, **options: Any) -> None:
+        super().__init__()
+        if "filters" in options:
+            raise HashBWNError(
+                f"filters={options['filters']!r} makes no sense here: every HashBinary layer is "
+                "solved, so use float layers where none is wanted."
+            )
+        self._data = calibration_data
+        self._options = options
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Solve, unless the model is solved or trained already."""
+        trained = self.model.optimizer is not None and int(self.model.optimizer.iterations) > 0
+        if trained or get_recipe(self.model):
+            _log.info("%s is solved or trained already: HashSolve leaves it.", self.model.name)
+            return
+        self.solve(self.model)
+
+    def solve(self, model: tf.keras.Model) -> None:
+        """Solve all HashBinary layers of ``model`` in place; other weights change as in repair.
+
+        Raises:
+            HashBWNError: no HashBinary layer, a layer that has nowhere to put the mean of its
+                outputs, or anything that ``binarize`` refuses. The model is unchanged then.
+        """
+        binary = {id(kernel.layer) for kernel in binary_kernels(model)}
+        names = [name for name, layer in flat_layers(model) if id(layer) in binary]
+        if not names:
+            raise HashBWNError(
+                f"Model {model.name!r} has no HashBinary layer to solve: use "
+                "hashbwn_keras.binarize(model, images) to get one that has."
+            )
+        solved = binarize(_float_twin(model), self._data, filters=names, **self._options)
+        weights = _weights_for(model, solved)
+        strategy = model.distribute_strategy
+        for layer, values in weights:
+            for variable, value in zip(layer.weights, values, strict=True):
+                variable.assign(_of_first_worker(strategy, value))
+        set_recipe(model, get_recipe(solved))
+
+
+def _float_twin(model: tf.keras.Model) -> tf.keras.Model:
+    """A copy of ``model`` in which the latent kernels are the kernels."""
+    binary = {id(kernel.layer) for kernel in binary_kernels(model)}
+
+    def make(name: str, layer: Layer) -> Layer:
+        return float_form(layer) if id(layer) in binary else same_layer(name, layer)
+
+    twin = clone(model, make)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def _weights_for(model: tf.keras.Model, solved: tf.keras.Model) -> list[tuple[Layer, list]]:
+    """The layers of ``model`` with the weights they are to get."""
+    found = dict(flat_layers(solved))
+    pairs = []
+    for name, layer in flat_layers(model):
+        values = found[name].get_weights()
+        if len(values) > len(layer.weights):
+            raise HashBWNError(
+                f"Layer {name!r} has neither a bias nor a batch-norm behind it to take the mean of "
+                "its outputs: give it use_bias=True, or HashSolve centred=False."
+            )
+        pairs.append((layer, values))
+    return pairs
+
+
+def _of_first_worker(strategy: tf.distribute.Strategy, value: np.ndarray) -> np.ndarray:
+    """What the first worker has as ``value``: machines may round, and so solve, differently."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not strategy.extended._in_multi_worker_mode():
+        return value
+    mine = value if resolver.task_id == 0 else np.zeros_like(value)
+
+    def contribution() -> tf.Tensor:
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return tf.where(first, mine, tf.zeros_like(mine))
+
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(contribution), axis=None)
 
 
 def distil(

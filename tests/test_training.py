@@ -153,3 +153,97 @@ def test_the_step_size_rises_and_falls_to_nothing():
     assert max(rates) == pytest.approx(1e-3) and rates.index(max(rates)) == 5
     assert rates[100] == pytest.approx(0, abs=1e-9)
     assert rates[5:] == sorted(rates[5:], reverse=True)
+
+
+def _built_binary(model, images):
+    """The float model's weights in a network built of HashBinary layers."""
+    layers = tf.keras.layers
+    binary = tf.keras.Sequential(
+        [
+            layers.Conv2D(6, 3, input_shape=(8, 8, 3), activation="relu"),
+            hb.HashBinaryConv2D(8, 3, use_bias=False, name="inner"),
+            layers.BatchNormalization(momentum=0.5),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ]
+    )
+    binary.set_weights(model.get_weights())
+    return binary
+
+
+def test_fit_starts_from_what_binarize_finds(pair):
+    model, images = pair
+    wanted = hb.binarize(model, images, filters=["inner"], repair=False, seed=5)
+    binary = _built_binary(model, images)
+    binary.layers[2].trainable = False  # so that its statistics stay those of the solve
+    binary.compile(tf.keras.optimizers.Adam(0.0), loss="mse")
+    solve = hb.HashSolve(images, repair=False, seed=5)
+    binary.fit(images, np.zeros((64, 4)), verbose=0, callbacks=[solve])
+    found, expected = hb.codes(binary)["inner"], hb.codes(wanted)["inner"]
+    assert np.array_equal(found.codes, expected.codes)
+    np.testing.assert_allclose(found.scales, expected.scales, rtol=1e-6)
+    np.testing.assert_allclose(
+        binary.predict(images, verbose=0), wanted.predict(images, verbose=0), atol=1e-5
+    )
+
+
+def test_a_solved_or_trained_model_is_not_solved_again(pair):
+    _, images = pair
+    for make in (_binary, lambda pair: _built_binary(*pair)):
+        binary = make(pair)
+        binary.compile(tf.keras.optimizers.Adam(0.0), loss="mse")
+        if make is not _binary:
+            binary.fit(images, np.zeros((64, 4)), verbose=0)  # without a solve
+        before = hb.codes(binary)["inner"].codes
+        binary.fit(images, np.zeros((64, 4)), verbose=0, callbacks=[hb.HashSolve(images)])
+        assert np.array_equal(hb.codes(binary)["inner"].codes, before)
+
+
+def test_a_custom_loop_solves_first(pair):
+    model, images = pair
+    binary = _built_binary(model, images)
+    hb.HashSolve(images, repair=False).solve(binary)
+    solved = hb.codes(binary)["inner"].codes.copy()
+    assert (solved != np.sign(model.layers[1].get_weights()[0])).any()
+    optimizer = training.adam(20, 1e-2)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(binary(x, training=True)))
+        gradients = tape.gradient(loss, binary.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, binary.trainable_variables, strict=True))
+        return loss
+
+    first = float(step(images))
+    for _ in range(19):
+        last = float(step(images))
+    assert last < first
+    assert (hb.codes(binary)["inner"].codes != solved).any()
+
+
+def test_a_mean_that_goes_nowhere_is_refused(pair):
+    _, images = pair
+    layers = tf.keras.layers
+    binary = tf.keras.Sequential(
+        [
+            layers.Conv2D(6, 3, input_shape=(8, 8, 3), activation="relu"),
+            hb.HashBinaryConv2D(8, 3, use_bias=False, name="inner", activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ]
+    )
+    before = binary.get_weights()
+    with pytest.raises(hb.HashBWNError, match="'inner' has neither a bias"):
+        hb.HashSolve(images, repair=False).solve(binary)
+    assert all(np.array_equal(a, b) for a, b in zip(before, binary.get_weights(), strict=True))
+    hb.HashSolve(images, repair=False, centred=False).solve(binary)
+
+
+def test_there_must_be_something_to_solve(pair):
+    model, images = pair
+    with pytest.raises(hb.HashBWNError, match="no HashBinary layer"):
+        hb.HashSolve(images).solve(model)
+    with pytest.raises(hb.HashBWNError, match="filters="):
+        hb.HashSolve(images, filters="inner")
