@@ -2,17 +2,14 @@
 
     python benchmarks/kernels/scaling.py --json benchmarks/kernels/scaling.json
 
-On a machine that is busy with other things a second thread mostly waits. A run counts as
-undisturbed if no thread of this process was made to leave its CPU while it lasted and, with two
-threads, if they had more than 1.5 CPUs between them. Medians are over those, and over all runs
-beside them.
+On a machine that is busy with other things a second thread mostly waits for a CPU. Beside the
+medians stand the 5th percentiles, when a second CPU was most likely free.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
 import time
 from pathlib import Path
 
@@ -27,44 +24,33 @@ LAYERS = [*models.SHAPES_3X3[2:3], *models.SHAPES_3X3[4:6], *models.DENSE[:2]]
 ENGINES = ("xnnpack", "ours")
 
 
-def timed(interpreter, threads: int) -> tuple[float, bool]:
-    """Milliseconds of one run, and whether nothing disturbed it. The one before is not counted."""
+def milliseconds(interpreter) -> float:
+    """Of one run; the one before it is not counted."""
     interpreter.invoke()
-    left = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    cpu_time, start = time.process_time(), time.perf_counter()
+    start = time.perf_counter()
     interpreter.invoke()
-    elapsed = time.perf_counter() - start
-    used = (time.process_time() - cpu_time) / elapsed
-    left -= resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-    return elapsed * 1e3, left == 0 and used > (0.95 if threads == 1 else 1.5)
+    return (time.perf_counter() - start) * 1e3
 
 
 def measure(content: bytes, seconds: float) -> dict:
+    """Milliseconds for one and two threads and their ratio, per engine."""
     arms = {
         (engine, threads): run.load(content, threads, engine == "ours", True)[0]
         for engine in ENGINES
         for threads in (1, 2)
     }
-    runs = {arm: [] for arm in arms}
+    times: dict[tuple[str, int], list[float]] = {arm: [] for arm in arms}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while time.perf_counter() < end or len(times["ours", 1]) < 20:
         for arm, interpreter in arms.items():
-            runs[arm].append(timed(interpreter, arm[1]))
-    row = {}
+            times[arm].append(milliseconds(interpreter))
+    row = {"rounds": len(times["ours", 1])}
     for engine in ENGINES:
-        for kind in ("undisturbed", "all"):
-            times = {
-                t: [ms for ms, clean in runs[engine, t] if clean or kind == "all"] for t in (1, 2)
-            }
-            if min(len(times[1]), len(times[2])) < 5:
-                row[f"{engine}_{kind}"] = None
-                continue
-            one, two = (float(np.median(times[t])) for t in (1, 2))
+        for kind, percentile in (("median", 50), ("fastest", 5)):
+            one, two = (float(np.percentile(times[engine, t], percentile)) for t in (1, 2))
             row[f"{engine}_{kind}"] = {
                 "ms": [round(one, 4), round(two, 4)],
                 "speedup": round(one / two, 3),
-                "quartiles_2": [round(float(q), 4) for q in np.percentile(times[2], [25, 75])],
-                "runs": [len(times[1]), len(times[2])],
             }
     return row
 
@@ -74,14 +60,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="where to write the result")
     parser.add_argument("--seconds", type=float, default=6, help="per layer or net")
     args = parser.parse_args()
-    flags = Path("/proc/cpuinfo").read_text()
-    if "avx512f" in flags:
+    has_avx512 = "avx512f" in Path("/proc/cpuinfo").read_text()
+    if has_avx512:
         cpu.confine_to_avx2()
-    rows = []
-    work = [(name, build) for name, build in models.NETS.items()]
+    work = list(models.NETS.items())
     for spec in LAYERS:
         make = models.dense_layer if len(spec) == 2 else models.conv_layer
         work.append((spec, lambda int8, make=make, spec=spec: make(spec, int8)[0]))
+    rows = []
     for name, build in work:
         for int8 in (False, True):
             row = {"of": name, "type": "int8" if int8 else "float32"}
@@ -91,7 +77,7 @@ def main() -> None:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "load_average": os.getloadavg(),
-        "xnnpack_cpu": "avx2" if "avx512f" in flags else "all",
+        "xnnpack_cpu": "avx2" if has_avx512 else "all",
         "rows": rows,
     }
     args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")

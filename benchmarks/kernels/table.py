@@ -73,6 +73,7 @@ def main():
     print(f"our kernels: {x86['kernels']}. Ratio = XNNPACK's time / ours, medians of interleaved")
     print("runs; quartiles of the per-round ratio. The ceiling is the core loop's: two 32-byte")
     print("loads a cycle, each of 8 float or 16 int16 pixels times 5 weights.")
+    print(x86.get("how", ""))
     print("\n".join([*tables(x86), *arm_tables(arm)]))
 
 

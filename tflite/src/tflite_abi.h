@@ -1,6 +1,6 @@
 // The part of TensorFlow Lite's C plug-in interface a delegate needs, as own declarations: no
 // wheel and no distribution ships the headers. The layout has been the same since TensorFlow 2.5;
-// claim.c compares sizes before it believes any of it.
+// filter.c compares the sizes of tensors with their shapes before it believes any of it.
 #ifndef HB_TFLITE_ABI_H
 #define HB_TFLITE_ABI_H
 
