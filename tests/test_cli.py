@@ -149,7 +149,11 @@ def test_lce_convert(made, tmp_path, capsys):
     assert "verified on" in out
     assert cli.lce_convert([str(made / "binary.keras"), str(target)]) == 1
     assert "exists" in capsys.readouterr().err
-    assert run("export", made / "binary.keras", target, "--format", "lce", "--overwrite") == 0
+    again = ["export", made / "binary.keras", target, "--runtime", "lce", "--overwrite"]
+    assert run(*again) == 0
+    assert "lce-dequantize" in capsys.readouterr().out
+    assert run(*again, "--input-type", "int8") == 1
+    assert "Larq Compute Engine refuses" in capsys.readouterr().err
 
 
 def test_lce_convert_refuses_without_leaving_a_file(made, tmp_path, capsys, monkeypatch):
@@ -208,7 +212,8 @@ NO_MODEL = "cannot be loaded as a Keras 2 model"
         ("export float.keras out.tflite --activations int8", "calibration"),
         ("export binary.keras out.tflite --data x.npy", "--data is for --activations int8"),
         ("export binary.tflite out.tflite --data x.npy --activations int8", "for Keras models"),
-        ("export binary.tflite out.tflite --format lce", "takes a Keras model"),
+        ("export binary.tflite out.tflite --runtime lce", "takes a Keras model"),
+        ("export binary.keras out.tflite --runtime lce --data x.npy", "takes a Keras model"),
         ("export binary.keras binary.tflite", "binary.tflite exists"),
         ("export cut.tflite out.tflite", "cut.tflite"),
         ("inspect nix.tflite", "nix.tflite"),

@@ -16,15 +16,16 @@ from hashbwn_keras.errors import HashBWNError
 def outputs(
     files: Sequence[tuple[Path, Path | None, str]], inputs: Sequence[np.ndarray], on: str = "host"
 ) -> list[list[np.ndarray]]:
-    """Run files once on the same inputs.
+    """Run files on the same inputs.
 
     Args:
         files: of each, its path, a delegate library or None, and the runtime: litert, tflite, lce.
-        inputs: arrays for the inputs of the files, which must take the same ones.
+        inputs: one array for each input of the files, which must take the same ones; shape
+            [samples, *shape of the input].
         on: host or ``qemu:FOLDER[:CPU]``.
 
     Returns:
-        The output arrays of each file.
+        The output arrays of each file, shape [samples, *shape of the output].
 
     Raises:
         HashBWNError: another target, no such runtime there, or a file cannot be run.

@@ -7,8 +7,9 @@ it starts on the host; it therefore imports nothing of the package. By hand::
 
 where job.json is ``{"files": [{"path": "net.tflite", "runtime": "auto", "delegate": ""}],
 "threads": 1, "runs": 50, "warmup": 5, "rounds": 5}``; runtime is litert, tflite, lce or auto. A
-file may have ``inputs`` and ``outputs``, .npz files to read and to write; ``python`` (a command),
-``environment`` and ``mark`` are for children under an emulator. It prints one line,
+file may have ``inputs`` and ``outputs``, .npz files to read and to write, whose arrays hold several
+samples along a first axis; ``python`` (a command), ``environment`` and ``mark`` are for children
+under an emulator. It prints one line,
 ``HASHBWN_RESULT`` and JSON, on stdout; progress goes to stderr.
 
 Each file is run by a child process of its own, so that peak memory is that file's. The children
@@ -204,7 +205,8 @@ class Model:
         start = time.perf_counter()
         self.run, self.read, self.nodes, inputs = build(request)
         init = _ms_since(start)
-        self.inputs = _inputs(request, inputs)
+        self.samples = _samples(request, inputs)
+        self.inputs = self.samples[0]
         warmup = [self.timed() for _ in range(max(request["warmup"], 1))]
         self.loaded = {
             "runtime": name,
@@ -235,10 +237,7 @@ class Model:
             libc.getpriority(77, 2)
         peak = _memory("VmHWM")
         if self.outputs:
-            import numpy
-
-            self.run(self.inputs)
-            numpy.savez(self.outputs, *self.read())
+            self.write_outputs()
         return {
             "peak_bytes": peak,
             "model_bytes": None if peak is None else max(0, peak - self.before),
@@ -246,6 +245,16 @@ class Model:
             "pid": os.getpid(),
             "affinity": _status("Cpus_allowed_list"),
         }
+
+    def write_outputs(self):
+        """Run every sample once and save what comes out, stacked."""
+        import numpy
+
+        found = []
+        for sample in self.samples:
+            self.run(sample)
+            found.append([numpy.copy(array) for array in self.read()])
+        numpy.savez(self.outputs, *(numpy.stack(column) for column in _columns(found)))
 
 
 def _ms_since(start):
@@ -271,13 +280,18 @@ def _status(key):
     return next((value.strip() for name, _, value in lines if name == key), "")
 
 
-def _inputs(request, needed):
+def _samples(request, needed):
+    """Return the list of input arrays of each sample."""
     import numpy
 
     if not request.get("inputs"):
-        return [_random(shape, dtype) for shape, dtype in needed]
+        return [[_random(shape, dtype) for shape, dtype in needed]]
     with numpy.load(request["inputs"]) as given:
-        return [given[name] for name in given.files]
+        return _columns([given[name] for name in given.files])
+
+
+def _columns(rows):
+    return [list(column) for column in zip(*rows)]  # noqa: B905 (Python 3.7 knows no strict)
 
 
 def _random(shape, dtype):

@@ -143,13 +143,14 @@ def _export(parser: argparse.ArgumentParser) -> None:
             f"--{side}-type",
             choices=("float32", "int8", "uint8"),
             default="float32",
-            help=f"of the file's {side}, with int8 activations (default: float32)",
+            help=f"of the file's {side}, with int8 activations or for lce (default: float32)",
         )
     parser.add_argument(
-        "--format",
+        "--runtime",
         choices=("tflite", "lce"),
         default="tflite",
-        help="lce writes for Larq Compute Engine's interpreter (default: tflite)",
+        help="what will run the file: lce is Larq Compute Engine, for which lce_convert has more "
+        "options (default: tflite, which is LiteRT, too)",
     )
     _data(parser, "calibration images for int8 activations")
     _json(parser, "what the file holds")

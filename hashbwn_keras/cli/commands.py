@@ -59,14 +59,20 @@ def export(args: Namespace) -> int:
 
     _check_outputs(args, args.output)
     from_file = args.model.suffix == ".tflite"
-    if args.format == "lce":
-        if from_file or args.weights == "int8" or args.activations == "int8":
+    if args.runtime == "lce":
+        integer = "int8" in (args.weights, args.activations)
+        if from_file or integer or args.data:
             raise HashBWNError(
-                "--format lce takes a Keras model and --weights packed or float: leave out the "
+                "--runtime lce takes a Keras model and --weights packed or float: leave out the "
                 "other options."
             )
         to_lce(
-            hk.load_model(args.model), args.output, weights=args.weights, overwrite=args.overwrite
+            hk.load_model(args.model),
+            args.output,
+            weights=args.weights,
+            input_type=args.input_type,
+            output_type=args.output_type,
+            overwrite=args.overwrite,
         )
     else:
         model = args.model if from_file else hk.load_model(args.model)

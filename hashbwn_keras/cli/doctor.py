@@ -12,7 +12,7 @@ _PARTS = {
     "numpy": ("", "everything"),
     "larq": ("", "binary layers"),
     "numba": ("", "the solver"),
-    "larq-compute-engine": ("lce", "files for LCE, and running them (export --format lce)"),
+    "larq-compute-engine": ("lce", "files for LCE, and running them (export --runtime lce)"),
     "ai-edge-litert": ("litert", "verify and Interpreter with LiteRT"),
     "tensorflow-model-optimization": ("tfmot", "quantization-aware training with tfmot"),
     "scikit-learn": ("demo", "demo with the digits data set"),

@@ -104,7 +104,7 @@ def wrap_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the real ssh behind a wrapper that brings the test's own configuration."""
     config = folder / "ssh_config"
     config.write_text(
-        f"IdentityFile {folder}/pi/user_key\nIdentitiesOnly yes\n"
+        f"IdentityFile {folder}/pi/user_key\nIdentitiesOnly yes\nLogLevel ERROR\n"
         f"UserKnownHostsFile {folder}/known_hosts\nStrictHostKeyChecking accept-new\n"
     )
     wrapper = folder / "wrapper" / "ssh"

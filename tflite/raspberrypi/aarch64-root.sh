@@ -4,20 +4,26 @@
 #
 #     ./aarch64-root.sh FOLDER
 #
-# Needs (Debian, Ubuntu): apt install debootstrap qemu-user, and pip for Python 3.11 wheels.
-# Downloads about 120 MB. Nothing is installed outside FOLDER, and nothing aarch64 is run.
+# Needs (Debian, Ubuntu): apt install debootstrap fakeroot qemu-user, and pip for Python 3.11
+# wheels. Downloads about 120 MB, takes one or two minutes. Nothing is installed outside FOLDER, and
+# nothing aarch64 is run.
 set -eu
 
 [ $# -eq 1 ] || { echo "usage: $0 FOLDER" >&2; exit 1; }
 root=$1
+pretend=
+[ "$(id -u)" = 0 ] || pretend=fakeroot  # debootstrap asks for root, and then needs none of it
 [ ! -e "$root" ] || { echo "$root exists: choose another folder." >&2; exit 1; }
-for program in debootstrap dpkg-deb; do
-  command -v $program >/dev/null || { echo "$program is missing: apt install debootstrap" >&2; exit 1; }
+for program in debootstrap dpkg-deb $pretend; do
+  command -v $program >/dev/null || {
+    echo "$program is missing: apt install debootstrap fakeroot" >&2
+    exit 1
+  }
 done
 draft=$(mktemp -d "$root.XXXXXX")
 trap 'rm -rf "$draft"' EXIT
 
-debootstrap --foreign --arch=arm64 --variant=minbase \
+$pretend debootstrap --foreign --arch=arm64 --variant=minbase \
   --include=python3-minimal,python3,libpython3.11-stdlib,libgomp1,libstdc++6 \
   bookworm "$draft/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 # The second stage of debootstrap would run aarch64 programs as root; unpacking is enough.
