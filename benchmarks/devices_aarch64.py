@@ -1,46 +1,110 @@
-"""Equality table: exported files on an emulated aarch64 against this machine.
+r"""Equality table: exported files on an emulated aarch64 against this machine.
 
-    python benchmarks/devices_aarch64.py ROOT FILE...
+    pip install --no-deps --target SAME ai-edge-litert==1.4.0 tflite-runtime==2.14.0
+    python benchmarks/devices_aarch64.py --root ROOT --same SAME --images images.npy FILE...
 
-ROOT is what tflite/raspberrypi/aarch64-root.sh makes. Each file is run by aarch64 LiteRT and
-tflite-runtime under qemu, with and without our library built for aarch64, on the same seeded input
-as here, and the largest difference is given as a share of the output's range.
+ROOT is what tflite/raspberrypi/aarch64-root.sh makes, SAME holds the same versions of its runtimes
+for this machine (Python 3.11). Each file is run by aarch64 LiteRT and tflite-runtime under qemu,
+with and without our library built for aarch64, and the outputs are compared with those of the same
+runtime here, with our library where it had it there, and with those of the LiteRT that is installed
+here, without our library. Differences are given as shares of the outputs' range and, for files
+with int8 activations, in steps of the int8 output. ``--json`` keeps all of it.
 """
 
-import sys
+import argparse
+import json
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hashbwn_keras import runtime
 from hashbwn_keras.benchmark.outputs import outputs
 
+RUNTIMES = {"litert": "ai-edge-litert 1.4.0", "tflite": "tflite-runtime 2.14.0"}
+_STEPS = 256
 
-def main(root: str, names: list[str]) -> None:
-    paths = [Path(name) for name in names]
-    shape = Interpreter(names[0]).get_input_details()[0]["shape"]
-    x = [np.random.default_rng(0).normal(size=shape).astype(np.float32)]
-    print("| file | aarch64 runtime | our library | max difference / range | same top-1 |")
-    print("|---|---|---|---|---|", flush=True)
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", required=True, help="folder with an aarch64 system")
+    parser.add_argument("--same", required=True, help="folder with the same runtimes for here")
+    parser.add_argument("--images", type=Path, required=True, help=".npy, [samples, *input shape]")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("files", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    images = np.load(arguments.images)[:, None]  # batches of one
+    print(
+        "| file | aarch64 runtime | our library | differs from the same on x86 | from LiteRT on "
+        "x86 | same top-1 |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         library = runtime.build("aarch64-linux", Path(folder) / "libhashbwn.so")
-        for path in paths:
-            compare(path, library, x, root)
+        for path in arguments.files:
+            for row in compare(path, library, images, arguments.root, arguments.same):
+                rows.append(row)
+                print("| " + " | ".join(_cells(row)) + " |", flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"images": len(images), "rows": rows}, indent=1))
 
 
-def compare(path: Path, library: Path, x: list[np.ndarray], root: str) -> None:
-    cases = [(path, lib, kind) for kind in ("litert", "tflite") for lib in (None, library)]
-    [[wanted]] = outputs([(path, None, "litert")], x)
-    for (_, lib, kind), [found] in zip(cases, outputs(cases, x, f"qemu:{root}"), strict=True):
-        difference = np.abs(found - wanted).max() / np.ptp(wanted)
-        top = "yes" if found.argmax() == wanted.argmax() else "NO"
-        used = "yes" if lib else "no"
-        print(f"| {path.name} | {kind} | {used} | {difference:.1e} | {top} |", flush=True)
+def compare(path: Path, library: Path, images: np.ndarray, root: str, same: str) -> list[dict]:
+    """Return one row for each runtime, without and with our library."""
+    here = Path(runtime.delegate_path())
+    settings = [(kind, on) for kind in RUNTIMES for on in (False, True)]
+    there = outputs(
+        [(path, library if on else None, kind) for kind, on in settings], [images], f"qemu:{root}"
+    )
+    [[stock]] = outputs([(path, None, "litert")], [images])
+    os.environ["PYTHONPATH"] = same  # of the processes that run the files
+    twins = outputs([(path, here if on else None, kind) for kind, on in settings], [images])
+    del os.environ["PYTHONPATH"]
+    return [
+        {
+            "file": path.name,
+            "runtime": RUNTIMES[kind],
+            "library": on,
+            "same": difference(found, twin, stock),
+            "stock": difference(found, stock, stock),
+            "top1": int((found.argmax(-1) == stock.argmax(-1)).sum()),
+            "images": len(images),
+        }
+        for (kind, on), [found], [twin] in zip(settings, there, twins, strict=True)
+    ]
+
+
+def difference(found: np.ndarray, wanted: np.ndarray, stock: np.ndarray) -> dict:
+    """Return the largest difference as a share of the range, and in steps if there are any.
+
+    Values that come from int8 are multiples of one step and take 256 values at most.
+    """
+    largest = float(np.abs(found - wanted).max())
+    result: dict = {"relative": largest / float(np.ptp(stock)), "steps": None}
+    levels = np.unique(np.concatenate([a.ravel() for a in (found, wanted, stock)]))
+    if len(levels) <= _STEPS < stock.size:
+        result["steps"] = round(largest / float(np.diff(levels).min()))
+    return result
+
+
+def _cells(row: dict) -> list[str]:
+    def shown(entry: dict) -> str:
+        if entry["relative"] == 0:
+            return "equal"
+        steps = entry["steps"]
+        return f"{entry['relative']:.1e}" + ("" if steps is None else f", {steps} steps")
+
+    return [
+        row["file"],
+        row["runtime"],
+        "yes" if row["library"] else "no",
+        shown(row["same"]),
+        shown(row["stock"]),
+        f"{row['top1']} of {row['images']}",
+    ]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main()
