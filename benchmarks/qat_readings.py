@@ -35,8 +35,9 @@ from hashbwn_keras.moments import Moments
 from hashbwn_keras.patches import PatchGeometry
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
+from ablation import Batches, padded
 from resnet20_cifar10 import DEVIATION, MEAN
-from resnet20_cifar10_qat import SHIFT, Batches
+from resnet20_cifar10_qat import SHIFT
 
 HELD_OUT = 5000
 FLIP_EVERY = 10
@@ -241,12 +242,12 @@ def train(way, float_model, images, args):
         for_kernels.apply_gradients(way.moved(gradients[: len(kernels)]))
         for_others.apply_gradients(zip(gradients[len(kernels) :], others, strict=True))
 
-    padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
-    length = len(Batches(padded, 128, args.seed, 0))
+    prepared = padded(images, SHIFT)
+    length = len(Batches(prepared, 128, SHIFT, args.seed, 0))
     way.steps = length * args.epochs
     for number in tqdm(range(way.steps), disable=None):
         if number % length == 0:
-            batches = Batches(padded, 128, args.seed, number // length)
+            batches = Batches(prepared, 128, SHIFT, args.seed, number // length)
         done = number / way.steps
         rate = min(1.0, (number + 1) / (0.05 * way.steps)) * 0.5 * (1 + np.cos(np.pi * done))
         for_kernels.learning_rate.assign(way.rate * rate)
