@@ -54,15 +54,16 @@ def tables(result):
 def arm_tables(result):
     yield "\n## 64-bit ARM, emulated: executed instructions, XNNPACK's over ours\n"
     yield "No ARM machine was at hand. More than 1 means we execute fewer; this is not time.\n"
-    yield "| CPU | list | type | geomean | worst | our MAC per instruction |"
-    yield "|---|---|---|---|---|---|"
+    yield "| CPU | list | type | shapes | geomean | worst | our MAC per instruction |"
+    yield "|---|---|---|---|---|---|---|"
     key = lambda r: (r["cpu"], r["list"], r["type"])  # noqa: E731
     for (cpu, group, kind), rows in groupby(sorted(result["rows"], key=key), key):
         rows = list(rows)
         ratios = [r["ratio"] for r in rows]
         macs = geomean(r["mac_per_instruction"] for r in rows)
         yield (
-            f"| {cpu} | {group} | {kind} | {geomean(ratios):.2f} | {min(ratios):.2f} | {macs:.1f} |"
+            f"| {cpu} | {group} | {kind} | {len(rows)} | {geomean(ratios):.2f} | "
+            f"{min(ratios):.2f} | {macs:.1f} |"
         )
 
 

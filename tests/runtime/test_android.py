@@ -12,6 +12,7 @@ from hashbwn_keras import HashBWNError, runtime
 # What bionic's libc.so has had since API 23; the library may ask for nothing else.
 BIONIC = [
     "calloc",
+    "clock_gettime",
     "fprintf",
     "free",
     "getauxval",
@@ -33,6 +34,7 @@ BIONIC = [
     "pthread_mutex_lock",
     "pthread_mutex_trylock",
     "pthread_mutex_unlock",
+    "sched_yield",
     "snprintf",
     "stderr",
     "strcmp",
