@@ -42,7 +42,9 @@ for path in sys.argv[2:]:
     ours, claimed, _ = run(path, [load_delegate(sys.argv[1], {"force": "1"})])
     off = np.abs(stock - ours)
     if kind == np.int8:
-        good = off.max() <= 1 and (off > 0).sum() <= max(1, 1e-3 * off.size)
+        # Layers may round 0.1 % of their outputs to the other side (tests/runtime checks that for
+        # each kind of layer), and a net of few outputs hands that on to a larger share of them.
+        good = off.max() <= 1
     else:
         good = off.max() <= 1e-5 * np.abs(stock).max()
     failed |= not good
