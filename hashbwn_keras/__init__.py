@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
         quantizers,
         recipe,
         runtime,
+        tfmot,
         training,
     )
     from hashbwn_keras.binarize import binarize
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
         HashBinarySeparableConv2D,
         codes,
     )
+    from hashbwn_keras.monitoring import CodeMetrics
     from hashbwn_keras.recipe import load_model, save_model
     from hashbwn_keras.report import report
     from hashbwn_keras.runtime import Interpreter
@@ -45,6 +47,7 @@ if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
 # Public name -> module that holds it. Resolved on first use, so that importing the package is quick
 # and does not need the optional packages.
 _LAZY = {
+    "CodeMetrics": "monitoring",
     "HashBWNError": "errors",
     "HashBinaryConv2D": "layers",
     "HashBinaryDense": "layers",
@@ -59,9 +62,20 @@ _LAZY = {
     "report": "report",
     "save_model": "recipe",
 }
-_MODULES = {"export", "hashing", "layers", "moments", "quantizers", "recipe", "runtime", "training"}
+_MODULES = {
+    "export",
+    "hashing",
+    "layers",
+    "moments",
+    "quantizers",
+    "recipe",
+    "runtime",
+    "tfmot",
+    "training",
+}
 
 __all__ = [
+    "CodeMetrics",
     "HashBWNError",
     "HashBinaryConv2D",
     "HashBinaryDense",
@@ -83,6 +97,7 @@ __all__ = [
     "report",
     "runtime",
     "save_model",
+    "tfmot",
     "training",
 ]
 

@@ -29,6 +29,15 @@ def _with_defaults(larq_layer: type, args: tuple, kwargs: dict, **defaults: Any)
     return {**missing, **kwargs}
 
 
+def _refuse_mixed_precision(layer: tf.keras.layers.Layer) -> None:
+    """Refuse a policy under which Larq's quantized variables are not cast."""
+    if layer.compute_dtype != layer.variable_dtype:
+        raise HashBWNError(
+            f"Layer {layer.name!r} has the policy {layer.dtype_policy.name!r}, but Larq's layers "
+            'do not support mixed precision: give it dtype="float32".'
+        )
+
+
 @lq.utils.register_keras_custom_object
 @tf.keras.utils.register_keras_serializable(package="hashbwn_keras")
 class HashBinaryConv2D(lq.layers.QuantConv2D):
@@ -41,6 +50,7 @@ class HashBinaryConv2D(lq.layers.QuantConv2D):
     def __init__(self, *args: Any, **kwargs: Any):
         defaults = {"kernel_quantizer": "hash_sign", "kernel_constraint": Unclipped()}
         super().__init__(*args, **_with_defaults(lq.layers.QuantConv2D, args, kwargs, **defaults))
+        _refuse_mixed_precision(self)
 
 
 @lq.utils.register_keras_custom_object
@@ -55,6 +65,7 @@ class HashBinaryDense(lq.layers.QuantDense):
     def __init__(self, *args: Any, **kwargs: Any):
         defaults = {"kernel_quantizer": "hash_sign", "kernel_constraint": Unclipped()}
         super().__init__(*args, **_with_defaults(lq.layers.QuantDense, args, kwargs, **defaults))
+        _refuse_mixed_precision(self)
 
 
 @lq.utils.register_keras_custom_object
@@ -71,10 +82,11 @@ class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
         defaults = {"depthwise_quantizer": "hash_sign", "depthwise_constraint": Unclipped()}
         larq_layer = lq.layers.QuantDepthwiseConv2D
         super().__init__(*args, **_with_defaults(larq_layer, args, kwargs, **defaults))
+        _refuse_mixed_precision(self)
         quantizer = self.depthwise_quantizer  # type: ignore[has-type]
         if isinstance(quantizer, HashSign) and quantizer.axes is None:
             # The quantizer sees only the tensor; only the layer knows that two axes are outputs.
-            self.depthwise_quantizer = HashSign(axes=(0, 1))
+            self.depthwise_quantizer = HashSign(axes=(0, 1), metrics=quantizer.metric_names)
 
 
 @lq.utils.register_keras_custom_object
@@ -91,6 +103,7 @@ class HashBinarySeparableConv2D(lq.layers.QuantSeparableConv2D):
         defaults = {"pointwise_quantizer": "hash_sign", "pointwise_constraint": Unclipped()}
         larq_layer = lq.layers.QuantSeparableConv2D
         super().__init__(*args, **_with_defaults(larq_layer, args, kwargs, **defaults))
+        _refuse_mixed_precision(self)
 
 
 class KernelCodes(NamedTuple):
@@ -140,7 +153,8 @@ def flat_layers(model: tf.keras.layers.Layer) -> Iterator[tuple[str, Any]]:
     """Yield ``(name, layer)`` for every layer that computes, each shared layer once.
 
     Nested models and wrappers such as ``TimeDistributed`` are entered; a layer inside has their
-    names in front, joined by ``/``.
+    names in front, joined by ``/``. The wrappers of tensorflow-model-optimization are not: the
+    layer inside computes with other weights than it has.
     """
     seen: set[int] = set()
     for name, layer in _walk(model, ""):
@@ -154,7 +168,7 @@ def _walk(parent: tf.keras.layers.Layer, prefix: str) -> Iterator[tuple[str, Any
         name = f"{prefix}{layer.name}"
         if getattr(layer, "layers", None) and layer is not parent:
             yield from _walk(layer, f"{name}/")
-        elif isinstance(layer, tf.keras.layers.Wrapper):
+        elif isinstance(layer, tf.keras.layers.Wrapper) and not _is_quantize_wrapper(layer):
             yield from _walk(layer.layer, f"{name}/")
         else:
             yield name, layer
@@ -163,11 +177,15 @@ def _walk(parent: tf.keras.layers.Layer, prefix: str) -> Iterator[tuple[str, Any
 def binary_kernels(model_or_layer: tf.keras.layers.Layer) -> list[BinaryKernel]:
     """List every kernel that is quantized by ``hash_sign``, in the order of the layers.
 
-    Plain Larq layers with ``kernel_quantizer="hash_sign"`` count as well. A layer that is not
-    built yet has no kernel and is left out.
+    Plain Larq layers with ``kernel_quantizer="hash_sign"`` count as well, and layers that
+    :class:`hashbwn_keras.tfmot.HashBinaryQuantizeConfig` quantizes. A layer that is not built yet
+    has no kernel and is left out.
     """
-    found = []
+    found: list[BinaryKernel] = []
     for name, layer in flat_layers(model_or_layer):
+        if _is_quantize_wrapper(layer):
+            found.extend(_wrapped_kernels(name, layer))
+            continue
         kernels = [k for k in _QUANTIZER_OF if _is_hash_sign(layer, k)]
         for position, kernel in enumerate(kernels):
             variable = getattr(layer, kernel)
@@ -177,6 +195,25 @@ def binary_kernels(model_or_layer: tf.keras.layers.Layer) -> list[BinaryKernel]:
                 BinaryKernel(f"{name}/{kernel}" if position else name, layer, variable, axes)
             )
     return found
+
+
+def is_quantize_aware(model: tf.keras.Model) -> bool:
+    """Whether tensorflow-model-optimization made ``model``, for 8-bit activations."""
+    return any(_is_quantize_wrapper(layer) for layer in model.layers)
+
+
+def _is_quantize_wrapper(layer: tf.keras.layers.Layer) -> bool:
+    """Whether it is tensorflow-model-optimization's, which keeps the variables of its layer."""
+    return hasattr(layer, "quantize_config")
+
+
+def _wrapped_kernels(name: str, wrapper: Any) -> Iterator[BinaryKernel]:
+    """The kernel that HashBinaryQuantizeConfig quantizes, in the layer of ``wrapper``."""
+    for variable, quantizer, _ in getattr(wrapper, "_weight_vars", []):
+        hash_sign_quantizer = getattr(quantizer, "hash_sign", None)
+        if isinstance(hash_sign_quantizer, HashSign):
+            axes = hash_sign_quantizer.reduction_axes(len(variable.shape))
+            yield BinaryKernel(name, wrapper, variable, axes)
 
 
 def _is_hash_sign(layer: tf.keras.layers.Layer, kernel: str) -> bool:

@@ -4,15 +4,17 @@ import json
 import os
 import warnings
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-# Registers hash_sign and the HashBinary layers, without which their models do not load.
-import hashbwn_keras.layers  # noqa: F401
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import atomic_write, check_writable, staged
+
+# This also registers hash_sign and the HashBinary layers, without which their models do not load.
+from hashbwn_keras.layers import is_quantize_aware
 
 _WHOLE_MODEL = (
     "give a .keras or .h5 file or a SavedModel folder that tf.keras saved whole, not only its "
@@ -79,9 +81,15 @@ def save_model(
     Each file appears whole or not at all. A model without a recipe gets no second file.
 
     Raises:
-        HashBWNError: unknown suffix, or as :func:`hashbwn_keras.files.check_writable`.
+        HashBWNError: unknown suffix, a model of tensorflow-model-optimization that cannot be saved
+            so, or as :func:`hashbwn_keras.files.check_writable`.
     """
     check_model_path(path, overwrite)
+    if Path(path).suffix == ".keras" and is_quantize_aware(model):
+        raise HashBWNError(
+            "A quantize-aware model does not load from a .keras file (its QuantizeLayer makes its "
+            f"variables twice): name {path} .h5."
+        )
     recipe = get_recipe(model)
     with staged(path, overwrite) as draft, warnings.catch_warnings():
         # Larq's own models are .h5 files, so advice against the format helps nobody here.
@@ -98,7 +106,7 @@ def save_model(
 def load_model(
     path: str | os.PathLike[str], custom_objects: dict[str, Any] | None = None
 ) -> tf.keras.Model:
-    """Load a float or binarised Keras 2 model: ``.keras``, ``.h5`` or SavedModel folder.
+    """Load a Keras 2 model, float, binarised or quantize-aware: ``.keras``, ``.h5``, SavedModel.
 
     The model is not compiled. A recipe beside it becomes the model's, see
     :func:`get_recipe`.
@@ -115,7 +123,8 @@ def load_model(
     try:
         version = _keras_version(path)
         if not version.startswith("3."):
-            model = tf.keras.models.load_model(path, custom_objects=custom_objects, compile=False)
+            with _scope(path):
+                model = tf.keras.models.load_model(path, custom_objects, compile=False)
     except _LOADING_ERRORS as error:
         raise HashBWNError(
             f"{path} cannot be loaded as a Keras 2 model ({_first_line(error)}): {_WHOLE_MODEL}."
@@ -141,6 +150,25 @@ def _read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(recipe, dict):
         raise HashBWNError(f"{path} holds no recipe (no JSON object): restore or delete it.")
     return recipe
+
+
+def _scope(path: str | os.PathLike[str]) -> AbstractContextManager:
+    """What makes Keras know the classes in a model file beyond its own, Larq's and ours."""
+    if "QuantizeWrapper" not in _h5_config(path):
+        return nullcontext()
+    from hashbwn_keras.tfmot import quantize_scope
+
+    return quantize_scope()
+
+
+def _h5_config(path: str | os.PathLike[str]) -> str:
+    """Return the configuration in an HDF5 file, or "" of other files."""
+    import h5py  # comes with Keras
+
+    if not (os.path.isfile(path) and h5py.is_hdf5(path)):
+        return ""
+    with h5py.File(path, "r") as file:
+        return str(file.attrs.get("model_config", ""))
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hashbwn_keras.calibration import batches_of
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.frozen import with_constant_kernels
+from hashbwn_keras.layers import is_quantize_aware
 
 IO_TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
 
@@ -62,7 +63,7 @@ def keras_to_tflite(
     Args:
         model: built Keras 2 model.
         calibration_data: inputs that fix the ranges of int8 activations; with None, activations
-            stay float32.
+            stay float32, or become int8 with the ranges of a quantize-aware model.
         input_type: element type of the file's inputs: "float32", or "int8" or "uint8" with int8
             activations.
         output_type: the same of its outputs.
@@ -70,12 +71,15 @@ def keras_to_tflite(
     Raises:
         HashBWNError: the converter refuses the model, for the reason given.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(with_constant_kernels(model))
+    aware = is_quantize_aware(model)
+    source = model if aware else with_constant_kernels(model)
+    converter = tf.lite.TFLiteConverter.from_keras_model(source)
     if calibration_data is not None:
         batches = batches_of(calibration_data, model)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: _by_name(model, batches)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if aware or calibration_data is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.inference_input_type = IO_TYPES[input_type]
         converter.inference_output_type = IO_TYPES[output_type]
     try:

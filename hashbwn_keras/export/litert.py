@@ -14,7 +14,7 @@ from hashbwn_keras.export.flatbuffer import compact, write_model
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.export.provenance import FORMAT, read_provenance, write_provenance
 from hashbwn_keras.files import atomic_write, check_writable
-from hashbwn_keras.layers import binary_kernels
+from hashbwn_keras.layers import binary_kernels, is_quantize_aware
 from hashbwn_keras.recipe import get_recipe
 from hashbwn_keras.version import __version__
 
@@ -48,7 +48,8 @@ def to_tflite(
         path: where to write the file; None writes none.
         weights: "packed" (1 bit a weight, decoded once at load by builtin operators), "int8" (±1
             with scale α, as fast as float32 in stock runtimes), or "float" (as converted).
-        activations: "float32", or "int8" for a full-integer model, first and last layers included.
+        activations: "float32", or "int8" for a full-integer model, first and last layers included;
+            a model of tensorflow-model-optimization always has int8 ones.
         calibration_data: for int8 activations: about 100 to 1,000 inputs as an array, a list or
             dict of arrays, or a tf.data.Dataset or iterable of batches.
         input_type: element type of the file's inputs: "float32", or with int8 activations "int8"
@@ -70,8 +71,12 @@ def to_tflite(
     if path is not None:
         check_writable(path, overwrite)
     if isinstance(model, tf.keras.Model) or not _is_file(model):
-        _check_calibration(activations, calibration_data, input_type, output_type)
         check_model(model)
+        if is_quantize_aware(model):
+            activations = "int8"
+            _check_no_calibration(calibration_data)
+        else:
+            _check_calibration(activations, calibration_data, input_type, output_type)
         data = keras_to_tflite(model, calibration_data, input_type, output_type)
         result = _encode_keras(model, data, weights, activations)
     else:
@@ -105,6 +110,14 @@ def _check_calibration(
     if activations != "int8" and (input_type, output_type) != ("float32", "float32"):
         raise HashBWNError(
             f"input_type {input_type!r} and output_type {output_type!r} need activations='int8'."
+        )
+
+
+def _check_no_calibration(calibration_data: Any) -> None:
+    if calibration_data is not None:
+        raise HashBWNError(
+            "A quantize-aware model has learnt the ranges of its activations: leave out "
+            "calibration_data."
         )
 
 
