@@ -79,21 +79,23 @@ def compare(path: Path, library: Path, images: np.ndarray, root: str, same: str)
 def difference(found: np.ndarray, wanted: np.ndarray, stock: np.ndarray) -> dict:
     """Return the largest difference as a share of the range, and in steps if there are any.
 
-    Values that come from int8 are multiples of one step and take 256 values at most.
+    Values that come from int8 are multiples of one step, but for the last bits of a float, and take
+    256 values at most.
     """
-    largest = float(np.abs(found - wanted).max())
-    result: dict = {"relative": largest / float(np.ptp(stock)), "steps": None}
-    levels = np.unique(np.concatenate([a.ravel() for a in (found, wanted, stock)]))
+    largest, span = float(np.abs(found - wanted).max()), float(np.ptp(stock))
+    result: dict = {"relative": largest / span, "steps": None}
+    levels = np.unique(stock)
+    gaps = np.diff(levels)
     if len(levels) <= _STEPS < stock.size:
-        result["steps"] = round(largest / float(np.diff(levels).min()))
+        result["steps"] = round(largest / float(gaps[gaps > 1e-4 * span].min()))
     return result
 
 
 def _cells(row: dict) -> list[str]:
     def shown(entry: dict) -> str:
-        if entry["relative"] == 0:
-            return "equal"
         steps = entry["steps"]
+        if entry["relative"] == 0 or steps == 0:
+            return "equal"
         return f"{entry['relative']:.1e}" + ("" if steps is None else f", {steps} steps")
 
     return [

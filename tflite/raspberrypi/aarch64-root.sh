@@ -22,6 +22,7 @@ for program in debootstrap dpkg-deb $pretend; do
 done
 draft=$(mktemp -d "$root.XXXXXX")
 trap 'rm -rf "$draft"' EXIT
+trap 'exit 1' HUP INT TERM
 
 $pretend debootstrap --foreign --arch=arm64 --variant=minbase \
   --include=python3-minimal,python3,libpython3.11-stdlib,libgomp1,libstdc++6 \
