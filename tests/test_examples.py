@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hashbwn_keras import data_free, repair
+from hashbwn_keras import data_free, hashing, repair
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 layers = tf.keras.layers
@@ -27,14 +27,103 @@ def run(name: str, *arguments: object) -> None:
 @pytest.fixture
 def cifar10(tmp_path):
     """A folder of the layout of CIFAR-10's python batches, with few images of noise."""
-    rng = np.random.default_rng(0)
     for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
-        batch = {
-            b"data": rng.integers(0, 256, (12, 3072), np.uint8),
-            b"labels": rng.integers(0, 10, 12).tolist(),
-        }
-        (tmp_path / name).write_bytes(pickle.dumps(batch))
+        (tmp_path / name).write_bytes(cifar_batch(b"labels", 12))
     return tmp_path
+
+
+def cifar_batch(labels: bytes, count: int) -> bytes:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (count, 3072), np.uint8)
+    return pickle.dumps({b"data": pixels, labels: rng.integers(0, 10, count).tolist()})
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A folder of the layout of ImageNet, with two classes of small pictures of several shapes."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 3)):
+        for name in ("n01", "n02"):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                picture = rng.integers(0, 256, (60 + i, 70 - i, 3), np.uint8)
+                (folder / f"{i}.JPEG").write_bytes(tf.io.encode_jpeg(picture).numpy())
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Examples find their helpers, as scripts do, and search and repair for a moment only."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(repair, "IMAGES_SEEN", 32)
+    monkeypatch.setattr(hashing, "TABU_STEPS", 16)
+
+
+TINY = ("--width", 0.04, "--epochs", 1, "--further", 1, "--batch", 4, "--images", 8)
+ROWS = {"float", "bwn", "paper", "ours", "bwn-trained", "paper-trained", "ours-trained"}
+few = pytest.mark.filterwarnings("ignore::hashbwn_keras.errors.CalibrationWarning")
+
+
+@few
+def test_vgg9(tmp_path, quick, capsys):
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for name, count in (("train", 20), ("test", 10)):
+        (data / name).write_bytes(cifar_batch(b"fine_labels", count))
+    options = ("--dataset", "cifar100", "--data-dir", data, "--output", out, *TINY)
+    options += ("--seeds", 2, "--rates", 1e-3, 1e-2, "--augment", "--control")
+    plot = tmp_path / "plot.svg"
+    run("vgg9_cifar.py", *options, "--json", tmp_path / "results.json", "--plot", plot)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert plot.read_text().count("trained from BWN") == 1
+    tested = [(r["row"], r["seed"]) for r in results["runs"] if "test" in r]
+    rows = ROWS | {"float-trained"}
+    assert sorted(tested) == sorted((row, seed) for row in rows for seed in (0, 1))
+    assert all(file["bytes"] < file["float_bytes"] / 3 for file in results["files"])
+    assert not list(out.glob("*/*.backup"))
+    # The second seed takes the step size that did best for the first on the images held out.
+    for row in ("bwn-trained", "paper-trained", "ours-trained"):
+        first, second = ([r for r in results["runs"] if (r["row"], r["seed"]) == (row, seed)]
+                         for seed in (0, 1))  # fmt: skip
+        assert len(first) == 2
+        best = max(first, key=lambda r: r["held_out"])
+        assert "test" in best
+        assert [r["rate"] for r in second] == [best["rate"]]
+    printed = capsys.readouterr().out
+    assert printed.count("| trained from") == 3
+
+    # Again: nothing is computed twice, and what is missing is made up for.
+    kept = results["runs"][:-1]
+    (out / "results.json").write_text(json.dumps({**results, "runs": kept}))
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*/*.keras")}
+    run("vgg9_cifar.py", *options)
+    again = json.loads((out / "results.json").read_text())
+    assert again["runs"][:-1] == kept
+    assert again["runs"][-1]["test"] == results["runs"][-1]["test"]
+    assert times == {path: path.stat().st_mtime_ns for path in out.glob("*/*.keras")}
+
+
+def test_other_settings_are_refused(tmp_path, quick, cifar10):
+    (tmp_path / "results.json").write_text('{"settings": {"width": 1}, "runs": [], "files": []}')
+    with pytest.raises(SystemExit, match="holds results of other settings"):
+        run("vgg9_cifar.py", "--data-dir", cifar10, "--output", tmp_path, *TINY)
+
+
+@few
+@pytest.mark.parametrize("script", ["alexnet_imagenet.py", "resnet18_imagenet.py"])
+def test_imagenet(imagenet, quick, script):
+    out = imagenet / "out"
+    options = ("--data-dir", imagenet, "--size", 57, "--seeds", 1, "--rates", 1e-3, *TINY)
+    run(script, "--output", out, *options, "--distribute", "mirrored")
+    results = json.loads((out / "results.json").read_text())
+    assert {r["row"] for r in results["runs"]} == ROWS
+    assert (out / "seed0" / "ours-trained.tflite").stat().st_size == results["files"][0]["bytes"]
+
+
+def test_no_images(tmp_path, quick):
+    with pytest.raises(SystemExit, match="holds 0 training and 0 validation images"):
+        run("resnet18_imagenet.py", "--data-dir", tmp_path, "--output", tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("ignore::hashbwn_keras.errors.CalibrationWarning")

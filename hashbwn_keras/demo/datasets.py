@@ -32,7 +32,7 @@ def load(name: str, data_dir: Path | None, seed: int) -> Dataset:
     """Return a data set.
 
     Args:
-        name: "digits", "mnist", "fashion_mnist" or "cifar10".
+        name: "digits", "mnist", "fashion_mnist", "cifar10" or "cifar100".
         data_dir: folder with the usual files; without it Keras finds or downloads them.
         seed: of the split of digits, which has no test set of its own.
 
@@ -45,7 +45,7 @@ def load(name: str, data_dir: Path | None, seed: int) -> Dataset:
             raise HashBWNError("--data-dir is for the other data sets: digits needs no files.")
         return _digits(seed)
     if data_dir is not None:
-        parts = _cifar10(data_dir) if name == "cifar10" else _idx(data_dir)
+        parts = _FROM_FOLDER.get(name, _idx)(data_dir)
     else:
         try:
             (train, train_y), (test, test_y) = getattr(tf.keras.datasets, name).load_data()
@@ -107,11 +107,20 @@ def _cifar10(folder: Path) -> tuple[np.ndarray, ...]:
     return (train, train_y, *_read_cifar(folder / "test_batch"))
 
 
+def _cifar100(folder: Path) -> tuple[np.ndarray, ...]:
+    inner = folder / "cifar-100-python"
+    folder = inner if inner.is_dir() else folder
+    return (*_read_cifar(folder / "train"), *_read_cifar(folder / "test"))
+
+
 def _read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open("rb") as file:
-            batch = pickle.load(file, encoding="bytes")  # the format CIFAR-10 is published in
+            batch = pickle.load(file, encoding="bytes")  # the format CIFAR is published in
         images = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return images, np.array(batch[b"labels"])
+        return images, np.array(batch[b"labels" if b"labels" in batch else b"fine_labels"])
     except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise HashBWNError(f"{path} cannot be read ({error}): check --data-dir.") from error
+
+
+_FROM_FOLDER = {"cifar10": _cifar10, "cifar100": _cifar100}
