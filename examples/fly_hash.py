@@ -30,11 +30,11 @@ from hashbwn_keras.demo import datasets, network
 from hashbwn_keras.files import atomic_write, check_writable, staged
 
 EXPANSION = 10
-"""Kenyon cells for each input, and
-SAMPLED: the share of the inputs that each of them sums up; both as in the paper."""
+"""Kenyon cells for each input. The fly has 2,000 for 50, which would be many for 784 pixels."""
 SAMPLED = 0.1
+"""Share of the inputs that each Kenyon cell sums up."""
 NEIGHBOURS = 0.02
-"""Share of the data base that counts as the true neighbours of a query, as in the paper."""
+"""Share of the data base that counts as the true neighbours of a query."""
 WIDTH = 0.125
 LAYER = "flatten"
 
@@ -143,10 +143,19 @@ def _similarities(
 
 
 def winners_within(bits: int, cells: int) -> int:
-    """The most winners that ``bits`` bits can tell: log2 of all choices among ``cells`` cells."""
-    winners = 1
+    """The most winners that ``bits`` bits can tell: log2 of all choices among ``cells`` cells.
+
+    Raises:
+        HashBWNError: not even one.
+    """
+    winners = 0
     while winners < cells // 2 and log2(comb(cells, winners + 1)) <= bits:
         winners += 1
+    if not winners:
+        raise hb.HashBWNError(
+            f"{bits} bits cannot tell which of {cells} cells won: give --bits {cells.bit_length()} "
+            "or more."
+        )
     return winners
 
 
@@ -190,14 +199,20 @@ def _precision(similarity: NDArray, near: NDArray, ties: np.random.Generator) ->
 
     Equally similar ones are put in an order of chance.
     """
-    order = np.lexsort((ties.random(similarity.shape), -similarity), axis=1)
+    # Similarities are whole numbers, so less than one never changes the order of different ones.
+    order = np.argsort(ties.random(similarity.shape, np.float32) - similarity, axis=1)
     hit = np.take_along_axis(near, order, 1)
     precision = hit.cumsum(1) / np.arange(1, hit.shape[1] + 1)
     return float(((precision * hit).sum(1) / hit.sum(1)).mean())
 
 
 def _correlation(similarity: NDArray, inner: NDArray) -> float:
-    """Pearson's correlation of the codes' similarity with the vectors' inner product."""
+    """Pearson's correlation of the codes' similarity with the vectors' inner product.
+
+    Codes that are all equally similar tell nothing: 0.
+    """
+    if np.ptp(similarity) == 0:
+        return 0.0
     return float(np.corrcoef(similarity.ravel(), inner.ravel())[0, 1])
 
 

@@ -48,7 +48,6 @@ NAMES = {
     "paper-trained": "trained from the paper's solver",
     "ours-trained": "trained from `binarize`",
 }
-TRAINED = ("bwn-trained", "paper-trained", "ours-trained")
 MOMENTUM = 0.9  # of the batch-norms: a short training leaves slower averages behind
 
 
@@ -108,6 +107,7 @@ def parser(description: str, *, epochs: int, further: int) -> argparse.ArgumentP
     add("--epochs", type=int, default=epochs, help=f"of the float training ({epochs})")
     add("--further", type=int, default=further, help=f"of each binary training ({further})")
     add("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3], help="step sizes to try")
+    add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="what to compare (all)")
     add("--seeds", type=int, default=3, help="runs of everything (3)")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--batch", type=int, default=128, help="images of a training step (128)")
@@ -167,11 +167,12 @@ def run(experiment: Experiment, args: argparse.Namespace) -> dict[str, Any]:
         study.float_network(seed)
         if args.control:
             study.trained("float-trained", seed)
-        for start in STARTS:
+        for start in args.starts:
             study.start(start, seed)
-        for row in TRAINED:
-            study.trained(row, seed)
-        study.export(seed)
+        for start in args.starts:
+            study.trained(f"{start}-trained", seed)
+        if "ours" in args.starts:
+            study.export(seed)
     print(table(study.results))
     if args.json:
         atomic_write(args.json, _json(study.results), args.overwrite)

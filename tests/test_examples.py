@@ -1,5 +1,6 @@
 """Every example runs end to end, at a small size."""
 
+import gzip
 import json
 import pickle
 import runpy
@@ -18,10 +19,14 @@ layers = tf.keras.layers
 
 def run(name: str, *arguments: object) -> None:
     """Run an example as a script; its exit status must be 0."""
+    assert not exit_status(name, *arguments)
+
+
+def exit_status(name: str, *arguments: object) -> object:
     sys.argv = [name, *map(str, arguments)]
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-    assert not left.value.code
+    return left.value.code
 
 
 @pytest.fixture
@@ -106,8 +111,8 @@ def test_vgg9(tmp_path, quick, capsys):
 
 def test_other_settings_are_refused(tmp_path, quick, cifar10):
     (tmp_path / "results.json").write_text('{"settings": {"width": 1}, "runs": [], "files": []}')
-    with pytest.raises(SystemExit, match="holds results of other settings"):
-        run("vgg9_cifar.py", "--data-dir", cifar10, "--output", tmp_path, *TINY)
+    options = ("--data-dir", cifar10, "--output", tmp_path, *TINY)
+    assert "holds results of other settings" in exit_status("vgg9_cifar.py", *options)
 
 
 @few
@@ -115,15 +120,43 @@ def test_other_settings_are_refused(tmp_path, quick, cifar10):
 def test_imagenet(imagenet, quick, script):
     out = imagenet / "out"
     options = ("--data-dir", imagenet, "--size", 57, "--seeds", 1, "--rates", 1e-3, *TINY)
+    options += ("--starts", "paper", "ours") if "alexnet" in script else ("--starts", "ours")
     run(script, "--output", out, *options, "--distribute", "mirrored")
     results = json.loads((out / "results.json").read_text())
-    assert {r["row"] for r in results["runs"]} == ROWS
+    assert {"float", "ours", "ours-trained"} <= {r["row"] for r in results["runs"]}
     assert (out / "seed0" / "ours-trained.tflite").stat().st_size == results["files"][0]["bytes"]
 
 
 def test_no_images(tmp_path, quick):
-    with pytest.raises(SystemExit, match="holds 0 training and 0 validation images"):
-        run("resnet18_imagenet.py", "--data-dir", tmp_path, "--output", tmp_path / "out")
+    options = ("--data-dir", tmp_path, "--output", tmp_path / "out")
+    told = exit_status("resnet18_imagenet.py", *options)
+    assert "holds 0 training and 0 validation images" in told
+
+
+@few
+def test_fly_hash(tmp_path, quick, capsys):
+    for part, count in (("train", 60), ("t10k", 10)):
+        rng = np.random.default_rng(count)
+        for kind, array in (
+            ("images-idx3", rng.integers(0, 256, (count, 28, 28), np.uint8)),
+            ("labels-idx1", np.arange(count, dtype=np.uint8) % 10),
+        ):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            path = tmp_path / f"{part}-{kind}-ubyte.gz"
+            path.write_bytes(gzip.compress(header + array.tobytes()))
+    options = ("--data-dir", tmp_path, "--train", 20, "--database", 40, "--queries", 5)
+    plot, results = tmp_path / "plot.svg", tmp_path / "results.json"
+    files = ("--json", results, "--plot", plot)
+    run("fly_hash.py", *options, "--bits", 16, 32, "--seeds", 2, *files)
+    found = json.loads(results.read_text())["sets"]
+    assert set(found) == {"pixels", "activations"}
+    for methods in found.values():
+        assert len(methods) == 6
+        for measured in methods.values():
+            assert np.shape(measured["precision"]) == np.shape(measured["correlation"]) == (2, 2)
+            assert 0 < np.min(measured["precision"]) <= np.max(measured["precision"]) <= 1
+    assert "solved codes" in plot.read_text()
+    assert "| precision, pixels | 16 bits | 32 bits |" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore::hashbwn_keras.errors.CalibrationWarning")
