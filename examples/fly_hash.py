@@ -199,8 +199,7 @@ def _precision(similarity: NDArray, near: NDArray, ties: np.random.Generator) ->
 
     Equally similar ones are put in an order of chance.
     """
-    # Similarities are whole numbers, so less than one never changes the order of different ones.
-    order = np.argsort(ties.random(similarity.shape, np.float32) - similarity, axis=1)
+    order = np.lexsort((ties.random(similarity.shape), -similarity), axis=1)
     hit = np.take_along_axis(near, order, 1)
     precision = hit.cumsum(1) / np.arange(1, hit.shape[1] + 1)
     return float(((precision * hit).sum(1) / hit.sum(1)).mean())
@@ -251,13 +250,15 @@ def _plot(results: dict[str, Any], path: Path, overwrite: bool) -> None:
                     lengths, values.min(0), values.max(0), color=COLOURS[method], alpha=0.2, lw=0
                 )
             axes.set(title=f"{measure}, {name}", xscale="log", ylim=(0, 1))
-            axes.set_xticks(lengths, [str(n) for n in lengths], minor=False)
+            axes.set_xticks(lengths, [str(n) for n in lengths])
+            axes.minorticks_off()
             axes.grid(alpha=0.3)
     for axes in panels[-1]:
         axes.set_xlabel("bits")
-    panels[0][0].legend(fontsize="small")
+    named = panels[0][0].get_legend_handles_labels()
+    figure.legend(*named, loc="outside lower center", ncols=3, fontsize="small")
     with staged(path, overwrite) as draft:
-        figure.savefig(draft, dpi=110)
+        figure.savefig(draft, dpi=80)
 
 
 def _arguments() -> argparse.Namespace:
