@@ -28,14 +28,17 @@ SHUFFLE = 10_000
 
 
 class _Source(NamedTuple):
-    """Unbatched ``(encoded or decoded image, class number)`` and how many of them there are."""
+    """Unbatched ``(path or encoded image, class number)``, and how many there are to train on.
+
+    ``read`` makes the encoded image of the former.
+    """
 
     train: tf.data.Dataset
     held_out: tf.data.Dataset
     test: tf.data.Dataset
     count: int
     classes: int
-    decode: Callable[[tf.Tensor], tf.Tensor]
+    read: Callable[[tf.Tensor], tf.Tensor]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +60,8 @@ def load(args: argparse.Namespace) -> tuple[helper.Data, int]:
             "--data-dir or --tfds."
         )
     source = _tfds(args) if args.tfds else _folder(args.data_dir, args.limit)
-    augmented = partial(_augmented, size=args.size, decode=source.decode)
-    centred = partial(_centred, size=args.size, decode=source.decode)
+    augmented = partial(_augmented, size=args.size, read=source.read)
+    centred = partial(_centred, size=args.size, read=source.read)
     parallel = args.threads or tf.data.AUTOTUNE
 
     def train(seed: int) -> tf.data.Dataset:
@@ -94,7 +97,7 @@ def _folder(folder: Path, limit: int | None) -> _Source:
         _pairs(test),
         len(train) - len(train[::HELD_OUT]),
         len(names),
-        lambda path: tf.io.decode_image(tf.io.read_file(path), 3, expand_animations=False),
+        tf.io.read_file,
     )
 
 
@@ -127,15 +130,23 @@ def _tfds(args: argparse.Namespace) -> _Source:
     held_out = -(-count // HELD_OUT)
     tests = f"[:{args.limit}]" if args.limit else ""
     parts = [f"train[{held_out}:{count}]", f"train[:{held_out}]", f"validation{tests}"]
-    made = tfds.load(args.tfds, split=parts, data_dir=args.data_dir, as_supervised=True)
-    typed: list[Any] = [part.map(lambda x, y: (x, tf.cast(y, tf.int32))) for part in made]
-    classes = info.features["label"].num_classes
-    return _Source(*typed, count - held_out, classes, lambda image: image)
+    encoded = {"image": tfds.decode.SkipDecoding()}  # small enough to be shuffled
+    made = tfds.load(args.tfds, split=parts, data_dir=args.data_dir, decoders=encoded)
+    pairs: list[Any] = [
+        part.map(lambda found: (found["image"], tf.cast(found["label"], tf.int32))) for part in made
+    ]
+    return _Source(
+        *pairs, count - held_out, info.features["label"].num_classes, lambda image: image
+    )
 
 
-def _augmented(source: tf.Tensor, size: int, decode: Callable) -> tf.Tensor:
+def _decoded(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(encoded, 3, expand_animations=False)
+
+
+def _augmented(source: tf.Tensor, size: int, read: Callable) -> tf.Tensor:
     """A random part of the image, 8 to 100 % of its area, mirrored or not."""
-    image = decode(source)
+    image = _decoded(read(source))
     start, extent, _ = tf.image.sample_distorted_bounding_box(
         tf.shape(image),
         tf.zeros([1, 0, 4]),
@@ -148,9 +159,9 @@ def _augmented(source: tf.Tensor, size: int, decode: Callable) -> tf.Tensor:
     return _normalised(tf.image.random_flip_left_right(part), size)
 
 
-def _centred(source: tf.Tensor, size: int, decode: Callable) -> tf.Tensor:
+def _centred(source: tf.Tensor, size: int, read: Callable) -> tf.Tensor:
     """The centre of the image, in its own proportions."""
-    image = decode(source)
+    image = _decoded(read(source))
     sides = tf.shape(image)[:2]
     side = tf.cast(CROP * tf.cast(tf.reduce_min(sides), tf.float32), tf.int32)
     top, left = (sides[0] - side) // 2, (sides[1] - side) // 2

@@ -108,6 +108,33 @@ def test_vgg9(tmp_path, quick, capsys):
     assert times == {path: path.stat().st_mtime_ns for path in out.glob("*/*.keras")}
 
 
+def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypatch):
+    import training_helper as helper
+
+    x = tf.keras.Input((8, 8, 1))
+    y = layers.Conv2D(2, 3, name="second")(layers.Conv2D(2, 3, name="first")(x))
+    y = layers.Dense(3)(layers.GlobalAveragePooling2D()(y))
+    images = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype(np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((images, np.arange(12) % 3)).batch(4)
+    data = helper.Data(lambda _: batches, batches, batches, lambda _: images)
+    experiment = helper.Experiment("toy", lambda: tf.keras.Model(x, y), data)
+    parser = helper.parser("", epochs=3, further=1)
+    options = ["--output", str(tmp_path), "--seeds", "1", "--starts", "bwn", "--rates", "1e-3"]
+    began = []
+
+    def note(_, epoch, logs=None):
+        began.append(epoch)
+        if began == [0, 1]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(helper._Progress, "on_epoch_begin", note)
+    with pytest.raises(KeyboardInterrupt):
+        helper.run(experiment, parser.parse_args(options))
+    results = helper.run(experiment, parser.parse_args(options))
+    assert began == [0, 1, 1, 2, 0]
+    assert [r["row"] for r in results["runs"]] == ["float", "bwn", "bwn-trained"]
+
+
 def test_other_settings_are_refused(tmp_path, quick, cifar10):
     (tmp_path / "results.json").write_text('{"settings": {"width": 1}, "runs": [], "files": []}')
     options = ("--data-dir", cifar10, "--output", tmp_path, *TINY)
