@@ -76,26 +76,26 @@ def test_vgg9(tmp_path, quick, capsys):
     for name, count in (("train", 20), ("test", 10)):
         (data / name).write_bytes(cifar_batch(b"fine_labels", count))
     options = ("--dataset", "cifar100", "--data-dir", data, "--output", out, *TINY)
-    options += ("--seeds", 2, "--rates", 1e-3, 1e-2, "--augment", "--starts", "bwn", "ours")
+    options += ("--seeds", 2, "--rates", 1e-3, 1e-2, "--augment", "--starts", "ours")
     plot = tmp_path / "plot.svg"
     run("vgg9_cifar.py", *options, "--json", tmp_path / "results.json", "--plot", plot)
     results = json.loads((tmp_path / "results.json").read_text())
-    assert plot.read_text().count("trained from BWN") == 1
+    assert plot.read_text().count("trained from binarize") == 1
     tested = [(r["row"], r["seed"]) for r in results["runs"] if "test" in r]
-    rows = ("float", "bwn", "ours", "bwn-trained", "ours-trained")
+    rows = ("float", "ours", "ours-trained")
     assert sorted(tested) == sorted((row, seed) for row in rows for seed in (0, 1))
     assert all(file["bytes"] < file["float_bytes"] / 3 for file in results["files"])
     assert not list(out.glob("*/*.backup"))
     # The second seed takes the step size that did best for the first on the images held out.
-    for row in ("bwn-trained", "ours-trained"):
-        first, second = ([r for r in results["runs"] if (r["row"], r["seed"]) == (row, seed)]
-                         for seed in (0, 1))  # fmt: skip
-        assert len(first) == 2
-        best = max(first, key=lambda r: r["held_out"])
-        assert "test" in best
-        assert [r["rate"] for r in second] == [best["rate"]]
-    printed = capsys.readouterr().out
-    assert printed.count("| trained from") == 2
+    first, second = (
+        [r for r in results["runs"] if (r["row"], r["seed"]) == ("ours-trained", seed)]
+        for seed in (0, 1)
+    )
+    assert len(first) == 2
+    best = max(first, key=lambda r: r["held_out"])
+    assert "test" in best
+    assert [r["rate"] for r in second] == [best["rate"]]
+    assert capsys.readouterr().out.count("| trained from") == 1
 
     # Again: nothing is computed twice, and what is missing is made up for.
     kept = results["runs"][:-1]
