@@ -21,7 +21,7 @@ class CodeMetrics(tf.keras.callbacks.Callback):
     - ``layer_error/<layer>``: the relative error of the layer. With a ``teacher``, squared
       difference of the layer's outputs in both networks over the variance of the teacher's, on
       ``data``, as in :func:`hashbwn_keras.report`. Without, ‖W − α·B‖² / ‖W‖² of the latent kernel
-      W: how far it is from two values per channel, 0 for a kernel just solved.
+      W: how far it is from two values per channel.
 
     Stand it before ``TensorBoard`` and ``CSVLogger`` in ``callbacks``, so that they see the values;
     ``model.fit``'s history has them anyway. Codes are compared as codes: Larq's ``flip_ratio``
