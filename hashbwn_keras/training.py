@@ -40,8 +40,8 @@ class HashSolve(tf.keras.callbacks.Callback):
     and small float weights are the first to flip.
 
     A model that is solved already, by ``binarize`` or this callback, or was trained before
-    (``optimizer.iterations`` > 0, as after ``BackupAndRestore``), is left alone. In a custom loop
-    call :meth:`solve` before it. Under ``tf.distribute`` every replica takes the first worker's
+    (``optimizer.iterations`` > 0, as after ``BackupAndRestore``, which therefore comes first in the
+    list of callbacks), is left alone. In a custom loop call :meth:`solve` before it. Under ``tf.distribute`` every replica takes the first worker's
     solution.
 
     Args:
@@ -61,7 +61,7 @@ class HashSolve(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Solve, unless the model is solved or trained already."""
-        trained = self.model.optimizer is not None and int(self.model.optimizer.iterations) > 0
+        trained = self.model.optimizer is not None and self.model.optimizer.iterations.numpy() > 0
         if trained or get_recipe(self.model):
             _log.info("%s is solved or trained already: HashSolve leaves it.", self.model.name)
             return

@@ -41,8 +41,9 @@ def calibration():
 def trained(backup, *more):
     """Solve and train, from where ``backup`` says if there is one; the model and its history."""
     model = compiled()
-    hk.HashSolve(calibration(), repair=False).solve(model)
-    callbacks = [hk.CodeMetrics(), tf.keras.callbacks.BackupAndRestore(backup), *more]
+    # The backup first: what it restores is not solved again.
+    backup = tf.keras.callbacks.BackupAndRestore(backup)
+    callbacks = [backup, hk.HashSolve(calibration(), repair=False), hk.CodeMetrics(), *more]
     return model, model.fit(images(), epochs=EPOCHS, verbose=0, callbacks=callbacks)
 
 
