@@ -41,8 +41,8 @@ class HashSolve(tf.keras.callbacks.Callback):
 
     A model that is solved already, by ``binarize`` or this callback, or was trained before
     (``optimizer.iterations`` > 0, as after ``BackupAndRestore``, which therefore comes first in the
-    list of callbacks), is left alone. In a custom loop call :meth:`solve` before it. Under ``tf.distribute`` every replica takes the first worker's
-    solution.
+    list of callbacks), is left alone. In a custom loop call :meth:`solve` before it. Under
+    ``tf.distribute`` every replica takes the first worker's solution.
 
     Args:
         calibration_data: as for ``binarize``; images without labels.
