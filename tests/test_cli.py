@@ -163,9 +163,10 @@ def test_lce_convert_refuses_without_leaving_a_file(made, tmp_path, capsys, monk
     # Its converter's own words, not those of the other way that it tries on failure.
     assert cli.lce_convert([*convert, "--inference-input-type", "int8"]) == 1
     assert "Larq Compute Engine refuses" in capsys.readouterr().err
-    monkeypatch.setattr("hashbwn_keras.cli.lce._lost", lambda *_: ["layer"])
+    monkeypatch.setattr("hashbwn_keras.export.lce._pack", lambda _: None)
     assert cli.lce_convert(convert) == 1
-    assert "layer stayed float: give --allow-float" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "not packed: middle" in said and "lce_convert --allow-float" in said
     assert not target.exists()
     assert cli.lce_convert([*convert, "--allow-float", "--no-verify", "--target", "xcore"]) == 0
     assert "verified" not in capsys.readouterr().out

@@ -56,15 +56,9 @@ def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
         input_type=args.inference_input_type,
         output_type=args.inference_output_type,
         target=args.target,
-        allow_float=True,  # the check below names the option of the command line
+        allow_float=args.allow_float,
     )
     found = inspect(content)
-    lost = _lost(model, args.weights, found)
-    if lost and not args.allow_float:
-        raise HashBWNError(
-            f"{args.output} was not written, because {', '.join(lost)} stayed float: give "
-            "--allow-float to take it so."
-        )
     lines = [_table(found)]
     if inputs is not None:
         result = verify(model, content, inputs)
@@ -82,22 +76,6 @@ def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
         lines.append(f"verified on {result.samples} random inputs")
     atomic_write(args.output, content, args.overwrite)
     return "\n".join([*lines, f"{args.output}: {len(content):,} bytes"])
-
-
-def _lost(model: Any, weights: str, found: Any) -> list[str]:
-    """Return the binary layers that should be packed and are float."""
-    from hashbwn_keras.export.matching import layers_with_binary_input
-    from hashbwn_keras.layers import binary_kernels
-
-    kernels = binary_kernels(model)
-    expected = {kernel.name for kernel in kernels}
-    if weights == "float":
-        expected = layers_with_binary_input(kernels)
-    return [
-        layer.name
-        for layer in found.layers
-        if layer.name in expected and layer.storage.startswith("float")
-    ]
 
 
 def _table(found: Any) -> str:

@@ -6,7 +6,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from hashbwn_keras.export import packing
 from hashbwn_keras.export.filters import Filter
 from hashbwn_keras.export.flatbuffer import Builtin, Type, operator_code
-from hashbwn_keras.export.pattern import MINUS_ONE, POWERS, Activation, is_float
+from hashbwn_keras.export.pattern import MINUS_ONE, POWERS, SIGNS, Activation, is_float
 from hashbwn_keras.export.subgraph import Graph
 
 
@@ -40,17 +40,16 @@ def to_int8(filter_: Filter) -> None:
 
 
 def to_packed(filter_: Filter) -> None:
-    """Store a binary filter as one bit a weight, decoded by four builtin operators at load.
+    """Store a binary filter as one bit a weight, decoded by builtin operators at load.
 
-    A float layer gets float32 (−α, +α) pairs; a layer with int8 input keeps its integers.
+    A float layer gets float32 ±α; a layer with int8 input keeps its integers. Those of a depthwise
+    filter must have the same magnitude in all channels.
     """
     graph = filter_.graph
-    assert filter_.codes is not None and filter_.scales is not None and filter_.axis == 0
+    assert filter_.codes is not None and filter_.scales is not None
     quantized = _is_quantized(filter_)
     if not quantized:
         _drop_hybrid(filter_)
-    values = filter_.levels.astype(np.int8) if quantized else filter_.scales  # type: ignore[union-attr]
-    pairs = np.stack([-values, values], 1)
     words = graph.add_constant(packing.pack_stream(filter_.codes).reshape(-1, 1))
     bits, operators = _decoded_bits(graph, words, filter_.shape)
     target = graph.add_tensor(
@@ -58,14 +57,26 @@ def to_packed(filter_: Filter) -> None:
         Type.INT8 if quantized else Type.FLOAT32,
         filter_.quantization if quantized else None,
     )
-    options = schema.GatherOptionsT()
-    options.axis = options.batchDims = 1
-    operators.append(
-        graph.new_operator(
-            Builtin.GATHER, [graph.add_constant(pairs), bits], [target], options, version=5
-        )
-    )
+    values = filter_.levels.astype(np.int8) if quantized else filter_.scales  # type: ignore[union-attr]
+    if filter_.axis == 0:
+        operators.append(_gather(graph, np.stack([-values, values], 1), bits, target))
+    elif quantized:
+        operators.append(_gather(graph, np.array([-values[0], values[0]]), bits, target))
+    else:
+        signs = graph.add_tensor(filter_.shape, Type.FLOAT32)
+        operators.append(_gather(graph, SIGNS, bits, signs))
+        operators.append(_multiply(graph, signs, values, target, Activation.NONE))
     _replace(filter_, target, operators)
+
+
+def _gather(graph: Graph, values: np.ndarray, bits: int, target: int) -> schema.OperatorT:
+    """Let bits choose from ``values``, ``[2]`` for all channels or ``[channels, 2]``."""
+    options = schema.GatherOptionsT()
+    options.axis = options.batchDims = values.ndim - 1
+    # TensorFlow's op_version.cc: batches are version 5, int8 is 2.
+    version = 5 if values.ndim == 2 else 2 if values.dtype == np.int8 else 1
+    inputs = [graph.add_constant(values), bits]
+    return graph.new_operator(Builtin.GATHER, inputs, [target], options, version)
 
 
 def to_lce_dequantize(filter_: Filter) -> None:

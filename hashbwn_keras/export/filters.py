@@ -157,8 +157,14 @@ def _read_constant(result: Filter, source: int) -> None:
         _split(result, values)
     elif values.dtype == np.int8 and quantization is not None and quantization.scale is not None:
         result.storage = "int8"
-        result.nbytes = values.nbytes + 4 * len(quantization.scale)
+        result.nbytes = values.nbytes + _scale_bytes(quantization)
         _read_int8(result, values, quantization)
+
+
+def _scale_bytes(quantization: schema.QuantizationParametersT) -> int:
+    """Bytes of float32 scales and of int64 zero points, which files hold even where all are 0."""
+    points = quantization.zeroPoint
+    return 4 * len(quantization.scale) + (0 if points is None else 8 * len(points))
 
 
 def _split(result: Filter, values: np.ndarray) -> None:
@@ -188,20 +194,20 @@ def _read_int8(
 
 def _read_decoded(result: Filter) -> None:
     """Fill in a filter that constants are decoded to."""
-    stream = pattern.match_packed(result.graph, result.tensor)
+    stream = pattern.match_packed(result.graph, result.tensor, result.axis)
     if stream is not None:
         result.storage = "packed"
-        result.nbytes = stream.words.nbytes + stream.pairs.nbytes
+        result.nbytes = stream.nbytes
         result.codes = packing.unpack_stream(stream.words, result.shape)
-        result.scales = stream.pairs[:, 1].astype(np.float32)
-        if stream.pairs.dtype == np.int8:
+        result.scales = stream.values.astype(np.float32)
+        if stream.values.dtype == np.int8:
             quantization = result.graph.tensor(result.tensor).quantization
-            result.levels = stream.pairs[:, 1].astype(np.int16)
+            result.levels = stream.values.astype(np.int16)
             result.quantization = quantization
             result.scales = result.scales * np.asarray(quantization.scale, np.float32)
-        dead = result.scales == 0
-        if dead.any():
-            result.codes[dead] = 1
+            result.nbytes += _scale_bytes(quantization)
+        # Channels lie along `axis`: move it to the front to index them.
+        np.moveaxis(result.codes, result.axis, 0)[result.scales == 0] = 1
         return
     rows = pattern.match_lce_dequantize(result.graph, result.tensor)
     if rows is not None:

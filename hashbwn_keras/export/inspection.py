@@ -9,6 +9,7 @@ import numpy as np
 from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.litert import read_file
 from hashbwn_keras.export.provenance import read_provenance
+from hashbwn_keras.export.storage import packing_summary, why_kept
 from hashbwn_keras.export.subgraph import operator_histogram
 
 
@@ -25,6 +26,7 @@ class LayerRecord:
         nbytes: bytes of the constants that hold it, scales included.
         bits_per_weight: the same per weight.
         binary: whether every output channel holds two values, −α and +α.
+        kept: why a binary filter does not take one bit a weight; "" where it does.
         codes: int8 ±1 in ``shape``, or None for filters that are not binary.
         scales: float32 α per output channel, or None. Of ``LceBconv2d`` they are the output
             multipliers, batch-norm folded in, or ones where it compares with thresholds.
@@ -37,6 +39,7 @@ class LayerRecord:
     nbytes: int
     bits_per_weight: float
     binary: bool
+    kept: str = ""
     codes: np.ndarray | None = field(default=None, repr=False)
     scales: np.ndarray | None = field(default=None, repr=False)
 
@@ -89,6 +92,8 @@ class Inspection:
         ]
         binary = [layer for layer in self.layers if layer.binary]
         weights = sum(int(np.prod(layer.shape)) for layer in binary)
+        if binary:
+            lines.append(packing_summary((x.name, x.storage, x.kept) for x in binary))
         average = 8 * sum(layer.nbytes for layer in binary) / max(weights, 1)
         lines.append(
             f"{self.nbytes:,} bytes; {len(binary)} of {len(self.layers)} layers binary, "
@@ -137,6 +142,7 @@ def _record(found: Filter, name: str) -> LayerRecord:
         nbytes=found.nbytes,
         bits_per_weight=8 * found.nbytes / max(found.size, 1),
         binary=found.binary,
+        kept=why_kept(found),
         codes=found.codes,
         scales=found.scales,
     )

@@ -18,7 +18,7 @@ from hashbwn_keras.export.convert import (
 from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.frozen import with_constant_kernels
 from hashbwn_keras.export.lce_padding import check_padding
-from hashbwn_keras.export.litert import check_choice, finished, worth_packing
+from hashbwn_keras.export.litert import check_choice, finished
 from hashbwn_keras.export.matching import (
     check_all_found,
     layers_with_binary_input,
@@ -56,8 +56,8 @@ def to_lce(
         input_type: "float32", or "int8" for a model that quantises its input itself.
         output_type: the same for the output.
         target: "arm" or "xcore".
-        allow_float: whether layers may stay float that should hold one bit a weight: all binary
-            ones of at least 512 weights, or with "float" weights those with binary input.
+        allow_float: whether binary layers may stay unpacked; with "float" weights, those with
+            binary input.
         overwrite: whether an existing ``path`` may be replaced.
 
     Returns:
@@ -65,7 +65,7 @@ def to_lce(
 
     Raises:
         HashBWNError: bad arguments or input; LCE refuses the model; a binary layer whose filter
-            did not come out two-valued or, without ``allow_float``, stayed float; a file that
+            did not come out two-valued or, without ``allow_float``, is not packed; a file that
             cannot be written.
         ImportError: larq-compute-engine is not installed.
     """
@@ -98,18 +98,17 @@ def to_lce(
 
 
 def _check_packed(result: bytes, kernels: list[BinaryKernel], weights: str) -> None:
-    """Check that each layer that should be packed is, and name those that are not."""
+    """Check that as many binary layers are packed as there are, and name those that are not."""
     wanted = kernels
     if weights == "float":
         names = layers_with_binary_input(kernels)
         wanted = [kernel for kernel in kernels if kernel.name in names]
     _, filters = read_filters(result, "The file")
-    small = [f for f in filters if f.storage.startswith("int8") and not worth_packing(f)]
-    lost = missing_layers([f for f in filters if f.packed] + small, wanted)
+    lost = missing_layers([found for found in filters if found.packed], wanted)
     if lost:
         raise HashBWNError(
-            f"{len(lost)} of {len(wanted)} binary layers stayed float: {', '.join(lost)}; "
-            "allow_float=True takes them so."
+            f"{len(lost)} of {len(wanted)} binary layers are not packed: {', '.join(lost)}; "
+            "allow_float=True (lce_convert --allow-float) takes them so."
         )
 
 
@@ -168,7 +167,7 @@ def _warn_of_float_convolutions(
 def _pack(filters: list[Filter]) -> None:
     for found in filters:
         if found.binary and found.storage == "float32":
-            if worth_packing(found):
+            if found.axis == 0:
                 encode.to_lce_dequantize(found)
-            else:
-                encode.to_int8(found)
+            else:  # LceDequantize has its ±α channels first
+                encode.to_packed(found)

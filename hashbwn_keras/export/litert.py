@@ -13,6 +13,7 @@ from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.flatbuffer import compact, write_model
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.export.provenance import FORMAT, read_provenance, write_provenance
+from hashbwn_keras.export.storage import why_not_packed
 from hashbwn_keras.files import atomic_write, check_writable
 from hashbwn_keras.layers import binary_kernels, is_quantize_aware
 from hashbwn_keras.recipe import get_recipe
@@ -20,8 +21,6 @@ from hashbwn_keras.version import __version__
 
 WEIGHTS = ("packed", "int8", "float")
 ACTIVATIONS = ("float32", "int8")
-# Below this many weights, the operators that decode a filter take more room than they save.
-SMALLEST_PACKED = 512
 
 PathLike = str | os.PathLike[str]
 
@@ -164,15 +163,8 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
     return _written(flat, {**before, **facts, "layers": layers})
 
 
-def worth_packing(found: Filter) -> bool:
-    """Whether one bit a weight is the better storage for a binary filter."""
-    # Depthwise filters have their channels last, where GATHER cannot batch; they are small, and
-    # as int8 they stay with XNNPACK.
-    return found.axis == 0 and found.size >= SMALLEST_PACKED
-
-
 def _can_pack(found: Filter) -> bool:
-    return found.binary and not found.packed and worth_packing(found)
+    return found.binary and not found.packed and not why_not_packed(found)
 
 
 def _store(filters: list[Filter], weights: str) -> None:

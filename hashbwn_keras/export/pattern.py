@@ -12,6 +12,7 @@ from hashbwn_keras.export.subgraph import Graph
 
 Activation = schema.ActivationFunctionType
 MINUS_ONE = np.array([-1], np.int32)
+SIGNS = np.array([-1, 1], np.float32)
 # Multiplying by powers[k] shifts bit k of a word into the sign.
 POWERS = (1 << np.arange(WORD_BITS - 1, -1, -1, dtype=np.int64)).astype(np.int32).reshape(1, -1)
 
@@ -21,25 +22,78 @@ class Stream(NamedTuple):
 
     Attributes:
         words: int32 ``[n, 1]``.
-        pairs: float32 or int8 ``[channels, 2]``.
+        values: float32 or int8 ``[channels]``, what the bits give a sign to.
+        nbytes: bytes of all the constants of this filter alone.
     """
 
     words: np.ndarray
-    pairs: np.ndarray
+    values: np.ndarray
+    nbytes: int
 
 
-def match_packed(graph: Graph, tensor: int) -> Stream | None:
-    """Return the words and pairs that ``tensor`` is decoded from, or None if it is not."""
-    gather = _producer(graph, tensor, Builtin.GATHER)
-    if gather is None:
+def match_packed(graph: Graph, tensor: int, axis: int) -> Stream | None:
+    """Return what the filter ``tensor`` is decoded from, or None if it is not packed.
+
+    Args:
+        graph: the subgraph.
+        tensor: index of the filter.
+        axis: its axis of output channels.
+    """
+    outputs = graph.shape(tensor)[axis]
+    found = (_match_pairs if axis == 0 else _match_depthwise)(graph, tensor, outputs)
+    if found is None:
         return None
-    options = gather.builtinOptions
-    if options is None or (options.axis, options.batchDims) != (1, 1):
+    values, nbytes, shaped = found
+    words = _match_words(graph, shaped, int(np.prod(graph.shape(tensor), dtype=np.int64)))
+    return None if words is None else Stream(words, values, nbytes + words.nbytes)
+
+
+def _match_pairs(graph: Graph, tensor: int, outputs: int) -> tuple[np.ndarray, int, int] | None:
+    """Return the values, their bytes and the tensor of bits, of a filter with channels first."""
+    found = _match_gather(graph, tensor, 1)
+    if found is None or found[0].shape != (outputs, 2):
+        return None
+    pairs, shaped = found
+    return pairs[:, 1], pairs.nbytes, shaped
+
+
+def _match_depthwise(graph: Graph, tensor: int, outputs: int) -> tuple[np.ndarray, int, int] | None:
+    """Return the same of a filter with channels last."""
+    if not is_float(graph, tensor):
+        found = _match_gather(graph, tensor, 0)
+        if found is None or found[0].shape != (2,) or found[0].dtype != np.int8:
+            return None
+        return np.repeat(found[0][1:], outputs), found[0].nbytes, found[1]
+    scale = _producer(graph, tensor, Builtin.MUL)
+    if scale is None or scale.builtinOptions is None:
+        return None
+    found = _match_gather(graph, int(scale.inputs[0]), 0)
+    values = graph.constant(int(scale.inputs[1]))
+    if found is None or values is None or values.shape != (outputs,) or np.any(values < 0):
+        return None
+    if not np.array_equal(found[0], SIGNS) or scale.builtinOptions.fusedActivationFunction:
+        return None
+    return values, values.nbytes, found[1]
+
+
+def _match_gather(graph: Graph, tensor: int, axis: int) -> tuple[np.ndarray, int] | None:
+    """Return the constant pairs and the tensor of bits that chooses from them."""
+    gather = _producer(graph, tensor, Builtin.GATHER)
+    options = None if gather is None else gather.builtinOptions
+    if gather is None or options is None or (options.axis, options.batchDims) != (axis, axis):
         return None
     pairs = graph.constant(int(gather.inputs[0]))
-    decoded = _skip_reshapes(graph, int(gather.inputs[1]))
-    ones_and_zeros = _producer(graph, decoded, Builtin.MUL)
-    if pairs is None or pairs.ndim != 2 or pairs.shape[1] != 2 or ones_and_zeros is None:
+    if pairs is None or not pairs.ndim or pairs.shape[-1] != 2:
+        return None
+    if np.any(pairs[..., 0] != -pairs[..., 1]):
+        return None
+    return pairs, int(gather.inputs[1])
+
+
+def _match_words(graph: Graph, shaped: int, size: int) -> np.ndarray | None:
+    """Return the words that ``size`` bits in the tensor ``shaped`` come from."""
+    ones_and_zeros = _producer(graph, _skip_reshapes(graph, shaped), Builtin.MUL)
+    if ones_and_zeros is None:
         return None
     signs = _producer(graph, int(ones_and_zeros.inputs[0]), Builtin.MUL)
     if signs is None or not (
@@ -48,12 +102,9 @@ def match_packed(graph: Graph, tensor: int) -> Stream | None:
     ):
         return None
     words = graph.constant(int(signs.inputs[0]))
-    size = int(np.prod(graph.shape(tensor), dtype=np.int64))
     if words is None or words.dtype != np.int32 or words.size != -(-size // WORD_BITS):
         return None
-    if len(pairs) != graph.shape(tensor)[0] or np.any(pairs[:, 0] != -pairs[:, 1]):
-        return None
-    return Stream(words, pairs)
+    return words
 
 
 def _producer(graph: Graph, tensor: int, kind: int) -> schema.OperatorT | None:

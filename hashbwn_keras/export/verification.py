@@ -15,9 +15,10 @@ from hashbwn_keras.export import interpreters
 from hashbwn_keras.export.convert import check_model, first_line
 from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.litert import read_file
-from hashbwn_keras.export.matching import missing_layers
+from hashbwn_keras.export.matching import missing_layers, name_filters
+from hashbwn_keras.export.storage import packing_summary, why_kept
 from hashbwn_keras.export.subgraph import Graph, operator_histogram
-from hashbwn_keras.layers import binary_kernels
+from hashbwn_keras.layers import BinaryKernel, binary_kernels
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Verification:
         binary_found: those whose codes are in the file, two values per channel.
         binary_packed: those of them that take one bit a weight.
         missing: names of the binary layers that are not in the file.
+        kept: storage and reason of each binary layer that is there, but not packed, by name.
         storage: number of filters by storage.
         operators: number of operators by name.
         runtimes: one result per interpreter.
@@ -73,6 +75,7 @@ class Verification:
     binary_found: int
     binary_packed: int
     missing: list[str]
+    kept: dict[str, tuple[str, str]]
     storage: dict[str, int]
     operators: dict[str, int]
     runtimes: list[RuntimeResult] = field(default_factory=list)
@@ -110,9 +113,10 @@ class Verification:
         """Return the report as a few lines of text."""
         lines = [
             f"{'OK' if self.ok else 'FAILED'}: {self.nbytes:,} bytes, "
-            f"{self.binary_found}/{self.binary_expected} binary layers two-valued, "
-            f"{self.binary_packed} packed to 1 bit"
+            f"{self.binary_found}/{self.binary_expected} binary layers two-valued"
         ]
+        packed = [("", "", "")] * self.binary_packed
+        lines.append(packing_summary(packed + [(n, *facts) for n, facts in self.kept.items()]))
         if self.missing:
             lines.append(f"missing: {', '.join(self.missing)}")
         for result in self.runtimes:
@@ -162,7 +166,7 @@ def verify(
     reference = _keras_outputs(model, batches)
     kernels = binary_kernels(model)
     missing = missing_layers(filters, kernels)
-    packed = missing_layers([found for found in filters if found.packed], kernels)
+    kept = _kept(filters, kernels)
     if tolerance is None:
         tolerance = 0.1 if _has_int8_activations(filters) else 1e-4
     results = [
@@ -178,12 +182,23 @@ def verify(
         samples=sum(len(batch[0]) for batch in batches),
         binary_expected=len(kernels),
         binary_found=len(kernels) - len(missing),
-        binary_packed=len(kernels) - len(packed),
+        binary_packed=len(kernels) - len(missing) - len(kept),
         missing=missing,
+        kept=kept,
         storage=dict(Counter(found.storage for found in filters)),
         operators=operator_histogram(flat),
         runtimes=results,
     )
+
+
+def _kept(filters: list[Filter], kernels: list[BinaryKernel]) -> dict[str, tuple[str, str]]:
+    """Return storage and reason of each binary layer that takes more than one bit a weight."""
+    names = {kernel.name for kernel in kernels}
+    return {
+        name: (found.storage, why_kept(found))
+        for name, found in zip(name_filters(filters, kernels), filters, strict=True)
+        if name in names and not found.packed
+    }
 
 
 def _has_int8_activations(filters: list[Filter]) -> bool:

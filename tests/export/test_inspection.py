@@ -73,6 +73,14 @@ def test_report_as_text_and_as_json(small):
     assert "codes" not in record["layers"][0]
 
 
+def test_layers_that_are_not_packed_are_named_with_the_reason(packed_file, integer_file):
+    text = str(export.inspect(packed_file))
+    assert "5 of 9 binary layers packed to 1 bit; 4 kept int8 (fewer than 512 weights): " in text
+    text = str(export.inspect(integer_file))
+    assert "0 of 9 binary layers packed to 1 bit; " in text
+    assert "5 kept int8 (weights='packed' packs them): " in text
+
+
 def test_files_of_other_writers(small):
     converter = tf.lite.TFLiteConverter.from_keras_model(small[0])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import hashbwn_keras
 from hashbwn_keras import export
+from hashbwn_keras.export import flatbuffer, storage, subgraph
 
 # No shrinking: every example costs seconds.
 SETTINGS = hypothesis.settings(
@@ -16,6 +17,14 @@ SETTINGS = hypothesis.settings(
     derandomize=True,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _pack_small_filters():
+    """Small nets are quick; their filters are to be packed all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "SMALLEST_PACKED", 0)
+        yield
 
 
 @st.composite
@@ -34,12 +43,27 @@ def convolutions(draw):
 
 
 @st.composite
+def depthwise_convolutions(draw):
+    """Arguments of a binary depthwise convolution."""
+    stride = draw(st.sampled_from([1, 2]))
+    return {
+        "kernel_size": draw(st.sampled_from([1, 3, 5])),
+        "strides": stride,
+        "dilation_rate": draw(st.sampled_from([1, 2])) if stride == 1 else 1,
+        "depth_multiplier": draw(st.sampled_from([1, 3])),
+        "padding": "same",
+        "use_bias": draw(st.booleans()),
+        "activation": draw(st.sampled_from([None, "relu"])),
+    }
+
+
+@st.composite
 def nets(draw):
     return {
         "channels": draw(st.sampled_from([1, 3, 8, 17])),
         "first": draw(convolutions()),
         "norm": draw(st.booleans()),
-        "depthwise": draw(st.booleans()),
+        "depthwise": draw(st.none() | depthwise_convolutions()),
         "second": draw(convolutions()) | {"padding": "same", "name": "second"},
         "units": draw(st.sampled_from([1, 7, 40])),
         "seed": draw(st.integers(0, 1000)),
@@ -56,7 +80,7 @@ def build(net):
             beta_initializer=tf.keras.initializers.RandomNormal(),
         )(x)
     if net["depthwise"]:
-        x = hashbwn_keras.HashBinaryDepthwiseConv2D(3, padding="same")(x)
+        x = hashbwn_keras.HashBinaryDepthwiseConv2D(**net["depthwise"])(x)
     x = hashbwn_keras.HashBinaryConv2D(**net["second"])(x)
     x = hashbwn_keras.HashBinaryDense(net["units"])(tf.keras.layers.Flatten()(x))
     return tf.keras.Model(image, x)
@@ -72,6 +96,37 @@ def test_every_form_computes_the_same(net):
         report = export.verify(model, export.to_tflite(converted, weights=weights), data)
         assert report.ok and report.relative_error <= 1e-5, (weights, report)
         assert report.binary_found == report.binary_expected
+        assert weights == "int8" or report.binary_packed == report.binary_expected
+
+
+@SETTINGS
+@hypothesis.given(nets())
+def test_packing_changes_nothing_of_an_integer_file(net):
+    model = build(net)
+    data = np.random.default_rng(0).normal(size=(20, 8, 7, net["channels"])).astype(np.float32)
+    integer = export.to_tflite(model, weights="int8", activations="int8", calibration_data=data)
+    packed = export.to_tflite(integer)
+    kept = [layer.kept for layer in export.inspect(packed).layers if layer.kept]
+    assert all("differ between channels" in reason for reason in kept)
+    one_step = packed_scale(packed)
+    for image in data[:3]:
+        difference = np.abs(run(packed, image[None]) - run(integer, image[None]))
+        assert difference.max() <= 1.01 * one_step
+
+
+def run(content, image):
+    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def packed_scale(content):
+    """Return the real value of one step of an integer file's output."""
+    graph = subgraph.Graph(flatbuffer.read_model(content), 0)
+    last = graph.producers[int(graph.graph.outputs[0])]
+    return graph.tensor(int(last.inputs[0])).quantization.scale[0]
 
 
 @SETTINGS
@@ -81,4 +136,4 @@ def test_lce_computes_the_same(net):
     model = build(net)
     data = np.random.default_rng(0).normal(size=(3, 8, 7, net["channels"])).astype(np.float32)
     report = export.verify(model, export.to_lce(model), data)
-    assert report.ok and report.binary_found == report.binary_expected, report
+    assert report.ok and report.binary_packed == report.binary_expected, report

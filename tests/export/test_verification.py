@@ -64,6 +64,10 @@ def test_report(awkward_model, packed_file):
     assert sum(record["storage"].values()) == len(export.inspect(packed_file).layers)
     assert record["operators"]["CONV_2D"] == 7
     assert "9/9 binary layers" in str(report)
+    assert "5 of 9 binary layers packed to 1 bit; 4 kept int8 (fewer than 512 weights)" in str(
+        report
+    )
+    assert record["kept"]["depthwise"] == ["int8-dequantize", "fewer than 512 weights"]
     assert not export.verify(awkward_model, packed_file, data, tolerance=0).ok
 
 
