@@ -1,4 +1,4 @@
-"""Depthwise filters at one bit a weight: their channels are last, so they have a form of their own."""
+"""Depthwise filters at one bit a weight: channels last, they have a form of their own."""
 
 import numpy as np
 import pytest
