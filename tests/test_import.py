@@ -33,7 +33,7 @@ import sys
 for name in {OPTIONAL}:
     sys.modules[name] = None
 import hashbwn_keras as hk
-public = {{name: getattr(hk, name) for name in hk.__all__}}
+public = {{name: getattr(hk, name) for name in hk.__all__ if name != "tfmot"}}
 from hashbwn_keras.export import to_tflite, to_lce, verify, inspect
 import tensorflow as tf
 model = tf.keras.Sequential([tf.keras.layers.Input((4,)), hk.HashBinaryDense(3)])
@@ -41,10 +41,15 @@ try:
     to_lce(model)
 except ImportError as error:
     print(error)
+try:
+    hk.tfmot
+except ImportError as error:
+    print(error)
 """
     result = python(code)
     assert result.returncode == 0, result.stderr
-    assert 'pip install "hashbwn_keras[lce]"' in result.stdout
+    for extra in ("lce", "tfmot"):
+        assert f'pip install "hashbwn_keras[{extra}]"' in result.stdout
 
 
 def test_is_quick_and_leaves_tensorflow_alone():
