@@ -5,6 +5,7 @@
 >>> model = quantize_apply(annotated)      # train it, then convert it with TensorFlow's converter
 """
 
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -25,7 +26,10 @@ from hashbwn_keras.layers import binary_kernels
 from hashbwn_keras.quantizers import HashSign, hash_scale
 
 try:
-    from tensorflow_model_optimization.quantization import keras as tfmot
+    with warnings.catch_warnings():
+        # It compares versions by distutils, which is not for its users to mend.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tensorflow_model_optimization.quantization import keras as tfmot
 except ImportError as error:
     raise ImportError(
         "hashbwn_keras.tfmot needs tensorflow-model-optimization: "
