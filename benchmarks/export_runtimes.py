@@ -20,6 +20,14 @@ from pathlib import Path
 import numpy as np
 
 SECONDS = 2  # of timing per form at most
+# Shapes of the packed filters of the net that `make` makes.
+FILTERS = {
+    (64, 3, 3, 64): "convolution",
+    (63, 3, 3, 64): "strided convolution",
+    (66, 3, 3, 63): "dilated convolution",
+    (1, 3, 3, 66): "depthwise",
+    (50, 3234): "Dense",
+}
 FORMS = ("float", "int8", "packed", "int8-activations", "packed-int8-activations", "lce-packed")
 
 
@@ -84,18 +92,31 @@ class Lite:
         return self.interpreter.get_tensor(self.exit)
 
     def folded(self):
-        """Whether decoded filters are there before the first run: two magnitudes, no garbage."""
-        found = []
+        """Layers whose packed filter was there before the first run, and was not decoded again.
+
+        Filled with zeros, a filter that is decoded at every run would come back.
+        """
+        found = {}
         for detail in self.interpreter.get_tensor_details():
-            shape = tuple(detail["shape"])
-            if shape in ((64, 3, 3, 64), (63, 3, 3, 64)) and detail["dtype"] == np.float32:
-                try:
-                    values = np.abs(self.interpreter.get_tensor(detail["index"]))
-                except ValueError:
-                    return False
-                rows = values.reshape(len(values), -1)
-                found.append(bool((rows == rows[:, :1]).all() and (rows > 0).all()))
-        return all(found) and bool(found)
+            layer = FILTERS.get(tuple(detail["shape"]))
+            if layer is None or detail["dtype"] != np.float32:
+                continue
+            try:
+                values = np.array(self.interpreter.get_tensor(detail["index"]))
+            except ValueError:  # its memory is not there yet
+                found.setdefault(layer, False)
+                continue
+            rows = np.abs(values.reshape(len(values), -1))
+            there = bool((rows == rows[:, :1]).all() and (rows > 0).all())
+            found[layer] = found.get(layer, False) or (there and self._stays(detail, values))
+        return found
+
+    def _stays(self, detail, values):
+        self.interpreter.set_tensor(detail["index"], np.zeros_like(values))
+        self.interpreter.invoke()
+        stays = not self.interpreter.get_tensor(detail["index"]).any()
+        self.interpreter.set_tensor(detail["index"], values)
+        return stays
 
 
 def runtime():
@@ -120,7 +141,7 @@ def runtime():
     raise SystemExit("No TFLite runtime is installed here.")
 
 
-def run(folder):
+def measure(folder):
     name, version, load = runtime()
     data = np.load(folder / "data.npz")
     result, loaded = {}, {}
@@ -167,8 +188,26 @@ def memory(path):
     print(f"{name} {version}, {path.name}: {len(content) / 2**20:.1f} MiB file, {grown:.0f} MiB")
 
 
+def fold(facts):
+    """Say what was seen of decoding at load."""
+    seen = facts.get("folded")
+    if not seen:
+        return ""
+    again = [layer for layer, folded in seen.items() if not folded]
+    if len(again) == len(seen):
+        return ", every run"
+    return f", {' and '.join(again)} every run" if again else ", folded"
+
+
+def age(entry):
+    """Sort by runtime, oldest version first."""
+    names = ("tflite-runtime", "tensorflow", "ai-edge-litert", "larq-compute-engine")
+    return names.index(entry["runtime"]), [int(part) for part in entry["version"].split(".")]
+
+
 def table(folder):
-    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    results = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    results.sort(key=age)
     if len(sys.argv) > 3:
         Path(sys.argv[3]).write_text(json.dumps(results, indent=1) + "\n")
     print("| runtime | " + " | ".join(FORMS) + " |")
@@ -181,12 +220,11 @@ def table(folder):
             if not facts["runs"]:
                 cells.append("no")
                 continue
-            fold = {True: ", folded", False: ", every run"}.get(facts.get("folded"), "")
             ratio = facts["cpu_ms"] / base if base else float("nan")
-            cells.append(f"{facts['relative_error']:.0e}, {ratio:.2f}×{fold}")
+            cells.append(f"{facts['relative_error']:.0e}, {ratio:.2f}×{fold(facts)}")
         print(f"| {entry['runtime']} {entry['version']} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
-    commands = {"make": make, "run": run, "table": table, "memory": memory}
+    commands = {"make": make, "run": measure, "table": table, "memory": memory}
     commands[sys.argv[1]](Path(sys.argv[2]))
