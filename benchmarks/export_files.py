@@ -1,11 +1,12 @@
 """Bytes, exactness and latency of every form of the exported files, and what int8 activations cost.
 
     python benchmarks/export_files.py --resnet BINARY.keras --data-dir cifar-10-batches-py \
-        --json benchmarks/export_files.json
+        --mobilenet mobilenet_7_5_224_tf.h5 --json benchmarks/export_files.json
 
 VGG9 has the shape of BinaryConnect's CIFAR-10 network with random ±α weights: bytes and latency do
 not depend on the values. ``--resnet`` is a binarised ResNet-20 (``hashbwn binarize``), whose
-accuracy is taken on the test images in ``--data-dir``. Latencies are medians of interleaved runs
+accuracy is taken on the test images in ``--data-dir``. In MobileNet, only the depthwise layers are
+made binary: it shows what becomes of small filters. Latencies are medians of interleaved runs
 at batch 1 on one thread, in milliseconds of processor time: on a busy machine, wall time says how
 often the one thread had to wait for its turn, and TensorFlow's own convolution waits most.
 """
@@ -30,6 +31,7 @@ from hashbwn_keras import export
 from hashbwn_keras.export import interpreters
 from hashbwn_keras.export.filters import read_filters
 
+MOBILENET = "MobileNet 0.75, depthwise layers binary"
 DELEGATE = "tf.lite + delegate"
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
@@ -58,6 +60,17 @@ def vgg9(seed: int = 0) -> tf.keras.Model:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.0  # one pass in training mode sets the statistics
     model(np.random.default_rng(seed).normal(size=(64, 32, 32, 3)), training=True)
+    return model
+
+
+def mobilenet(weights: Path) -> tf.keras.Model:
+    """Build MobileNet 0.75 for 224×224 with the depthwise kernels made ±mean(abs)."""
+    model = tf.keras.applications.MobileNet(alpha=0.75, weights=str(weights))
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.DepthwiseConv2D):
+            (kernel,) = layer.get_weights()
+            scale = np.abs(kernel).mean((0, 1), keepdims=True)
+            layer.set_weights([np.where(kernel < 0, -scale, scale)])
     return model
 
 
@@ -210,6 +223,7 @@ def table(name: str, result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--resnet", type=Path, help="binarised ResNet-20 (.keras)")
+    parser.add_argument("--mobilenet", type=Path, help="weights of MobileNet 0.75 (.h5)")
     parser.add_argument("--data-dir", type=Path, help="cifar-10-batches-py")
     parser.add_argument("--seconds", type=float, default=20, help="of timing per network")
     parser.add_argument("--json", type=Path, help="where to write everything")
@@ -229,7 +243,11 @@ def main() -> None:
             if not name.startswith("lce"):
                 value = accuracy(content, images, labels)
                 results["ResNet-20"]["files"][name]["accuracy"] = value
-    for name in ("VGG9", "ResNet-20"):
+    if arguments.mobilenet:
+        images = np.random.default_rng(1).uniform(-1, 1, (32, 224, 224, 3)).astype(np.float32)
+        model = mobilenet(arguments.mobilenet)
+        results[MOBILENET], _ = measure(model, images, arguments.seconds)
+    for name in ("VGG9", "ResNet-20", MOBILENET):
         if name in results:
             print(table(name, results[name]), end="\n\n")
     if arguments.json:

@@ -69,9 +69,11 @@ def _match_depthwise(graph: Graph, tensor: int, outputs: int) -> tuple[np.ndarra
         return None
     found = _match_gather(graph, int(scale.inputs[0]), 0)
     values = graph.constant(int(scale.inputs[1]))
-    if found is None or values is None or values.shape != (outputs,) or np.any(values < 0):
+    if found is None or values is None or values.shape != (outputs,):
         return None
-    if not np.array_equal(found[0], SIGNS) or scale.builtinOptions.fusedActivationFunction:
+    if not np.array_equal(found[0], SIGNS) or not np.all(values >= 0):
+        return None
+    if scale.builtinOptions.fusedActivationFunction != Activation.NONE:
         return None
     return values, values.nbytes, found[1]
 
@@ -85,7 +87,7 @@ def _match_gather(graph: Graph, tensor: int, axis: int) -> tuple[np.ndarray, int
     pairs = graph.constant(int(gather.inputs[0]))
     if pairs is None or not pairs.ndim or pairs.shape[-1] != 2:
         return None
-    if np.any(pairs[..., 0] != -pairs[..., 1]):
+    if np.any(pairs[..., 0] != -pairs[..., 1]) or np.any(pairs[..., 1] < 0):
         return None
     return pairs, int(gather.inputs[1])
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 import hashbwn_keras
 from hashbwn_keras import export
 from hashbwn_keras.export.filters import read_filters
+from hashbwn_keras.export.flatbuffer import write_model
 from hashbwn_keras.export.frozen import with_constant_kernels
 
 CHANNELS = 60  # 540 weights: no multiple of 32
@@ -73,6 +74,17 @@ def test_signs_are_decoded_at_load(float_file):
     for found in read_filters(content)[1]:
         scale = found.graph.producers[found.tensor]
         assert np.array_equal(interpreter.get_tensor(int(scale.inputs[0])), found.codes)
+
+
+@pytest.mark.parametrize("scale", [-1, np.nan])
+def test_scales_that_are_none_are_not_read(float_file, scale):
+    flat, filters = read_filters(export.to_tflite(float_file))
+    graph, tensor = filters[1].graph, filters[1].tensor
+    constant = graph.tensor(int(graph.producers[tensor].inputs[1]))
+    values = graph.constant(int(graph.producers[tensor].inputs[1])) * np.float32(scale)
+    flat.buffers[constant.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+    storages = [layer.storage for layer in export.inspect(write_model(flat)).layers]
+    assert storages == ["packed", "other"]
 
 
 def test_packed_can_become_int8_again(float_file):
