@@ -9,19 +9,21 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hashbwn_keras as hb
 
 # isort: split
+import moves
 import numpy as np
 import tensorflow as tf
 from resnet20_cifar10 import sign_mean
 from tqdm import tqdm
+from training_helper import PAPER, bfloat16
 
+from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write, check_writable, staged
 
 CALIBRATION = 2048
@@ -32,8 +34,7 @@ Images = np.ndarray
 
 
 def _paper(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
-    options = {"method": "dcc", "centred": False, "repair": False, "compensate": False}
-    return hb.binarize(model, images, seed=seed, **options)
+    return hb.binarize(model, images, seed=seed, **PAPER)
 
 
 def _ours(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
@@ -56,11 +57,30 @@ ROWS: dict[str, tuple[str, Callable[[tf.keras.Model, Images, int], tf.keras.Mode
 }
 
 
+class Task(NamedTuple):
+    """What is trained, and on what.
+
+    Attributes:
+        model: float network, which gives logits.
+        data: images from 0 to 1, and class numbers.
+        mean: what is subtracted from the images before the network sees them.
+        deviation: what they are divided by then.
+        shift: pixels by which training images may be shifted.
+    """
+
+    model: tf.keras.Model
+    data: datasets.Dataset
+    mean: np.ndarray
+    deviation: np.ndarray
+    shift: int
+
+    def images(self, part: str) -> Images:
+        """The images of "train" or "test" as the network takes them."""
+        return (getattr(self.data, f"{part}_images") - self.mean) / self.deviation
+
+
 class Batches(tf.keras.utils.Sequence):
     """The training images of one epoch in an order of its own, each shifted and mirrored or not.
-
-    What a batch holds depends on seed, epoch and its number alone, so a training that goes on
-    after an interruption sees what it would have seen.
 
     Args:
         padded: all images with ``shift`` pixels on each side, ``[n, height, width, channels]``;
@@ -75,19 +95,21 @@ class Batches(tf.keras.utils.Sequence):
         self._padded, self._shift = padded, shift
         self._size = min(size, len(padded))
         self._key = (seed, epoch)
-        self._order = np.random.default_rng(self._key).permutation(len(padded))
+        self._order = moves.order(len(padded), self._key)
 
     def __len__(self) -> int:
         return len(self._order) // self._size
 
     def __getitem__(self, index: int) -> Images:
-        random = np.random.default_rng((*self._key, index))
         chosen = self._order[index * self._size : (index + 1) * self._size]
-        places = np.arange(self._padded.shape[1] - 2 * self._shift)
-        offsets = random.integers(0, 2 * self._shift + 1, (2, len(chosen), 1))
-        rows, columns = offsets + places
-        columns = np.where(random.random((len(chosen), 1)) < 0.5, columns, columns[:, ::-1])
+        side = self._padded.shape[1] - 2 * self._shift
+        rows, columns = moves.moves(self._size, side, self._shift, True, self._key, index)
         return self._padded[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def limited(data: datasets.Dataset, limit: int | None) -> datasets.Dataset:
+    """The first ``limit`` images of each part, or all."""
+    return datasets.Dataset(*(array[:limit] for array in data))
 
 
 def padded(images: Images, shift: int) -> Images:
@@ -139,56 +161,65 @@ def prepare(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
 
 
-def run(
-    model: tf.keras.Model, images: Images, shift: int, score: Score, args: argparse.Namespace
-) -> None:
+def run(task: Task, args: argparse.Namespace) -> None:
     """Do the runs that are not done yet, print the table and draw the plot.
 
     Args:
-        model: float network, which gives logits.
-        images: training images as the network takes them ``[n, height, width, channels]``.
-        shift: pixels by which they may be shifted.
-        score: measures accuracy.
+        task: the float network and its data.
         args: from :func:`add_arguments`.
     """
-    print(f"{model.name}: float accuracy {score(model):.2%}", file=sys.stderr)
-    prepared = padded(images, shift)
+    score = Score(task.images("test"), task.data.test_labels)
+    print(f"{task.model.name}: float accuracy {score(task.model):.2%}", file=sys.stderr)
+    images = task.images("train")
+    prepared = padded(images, task.shift)
     for seed in args.seeds:
         for row in args.rows:
-            if not _path(args, row, seed).exists():
-                with _bfloat16(args.bfloat16):
-                    _train(row, seed, model, images, prepared, shift, score, args)
+            if not path_of(args, row, seed).exists():
+                with bfloat16(args.bfloat16):
+                    _train(row, seed, task, images, prepared, score, args)
     results = load(args.output)
     print(table(results))
     if args.plot:
         plot(results, args.plot, args.overwrite)
 
 
-def _path(args: argparse.Namespace, row: str, seed: int) -> Path:
+def path_of(args: argparse.Namespace, row: str, seed: int) -> Path:
+    """Where the result of a run is kept."""
     return args.output / f"{row}-{args.epochs}-{seed}.json"
+
+
+def start(row: str, task: Task, images: Images, seed: int) -> tf.keras.Model:
+    """The binary network that the training of a row starts from.
+
+    Args:
+        row: of :data:`ROWS`.
+        task: the float network.
+        images: training images as the network takes them.
+        seed: of the choice of calibration images.
+    """
+    tf.keras.utils.set_random_seed(seed)
+    first = np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]
+    return ROWS[row][1](task.model, images[first], seed)
 
 
 def _train(
     row: str,
     seed: int,
-    model: tf.keras.Model,
+    task: Task,
     images: Images,
     prepared: Images,
-    shift: int,
     score: Score,
     args: argparse.Namespace,
 ) -> None:
     """Train from one start and write the result."""
-    path = _path(args, row, seed)
+    path = path_of(args, row, seed)
     folder = path.with_suffix(".backup")
     began = time.perf_counter()
-    tf.keras.utils.set_random_seed(seed)
-    first = np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]
     # What is restored anyway need not be solved again.
-    start = _scaled if row != "ste_sign" and tf.train.latest_checkpoint(folder) else ROWS[row][1]
-    binary = start(model, images[first], seed)
-    trainer = hb.distil(binary, model)
-    steps = len(Batches(prepared, args.batch, shift, seed, 0))
+    solved = row != "ste_sign" and tf.train.latest_checkpoint(folder)
+    binary = start("bwn" if solved else row, task, images, seed)
+    trainer = hb.distil(binary, task.model)
+    steps = len(Batches(prepared, args.batch, task.shift, seed, 0))
     trainer.compile(hb.training.adam(steps * args.epochs, args.rate))
     trainer.optimizer.build(trainer.trainable_variables)
     epoch, accuracies = tf.Variable(0), [tf.Variable(0.0) for _ in range(args.epochs + 1)]
@@ -199,7 +230,7 @@ def _train(
         accuracies[0].assign(score(binary))
     callbacks = [_Progress(path.stem, steps, args.epochs)]
     for number in range(int(epoch), args.epochs):
-        batches = Batches(prepared, args.batch, shift, seed, number)
+        batches = Batches(prepared, args.batch, task.shift, seed, number)
         trainer.fit(
             batches, initial_epoch=number, epochs=number + 1, verbose=0, callbacks=callbacks
         )
@@ -212,17 +243,6 @@ def _train(
     found["seconds"] = round(time.perf_counter() - began)
     found["accuracy"] = [round(float(value), 4) for value in accuracies]
     atomic_write(path, json.dumps(found).encode() + b"\n")
-
-
-@contextmanager
-def _bfloat16(on: bool) -> Iterator[None]:
-    """Let oneDNN multiply in bfloat16 in what is traced inside; weights stay float32."""
-    option = "auto_mixed_precision_onednn_bfloat16"
-    tf.config.optimizer.set_experimental_options({option: on})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({option: False})
 
 
 class _Progress(tf.keras.callbacks.Callback):

@@ -26,17 +26,25 @@ SHIFT = 4
 
 def main() -> int:
     """Do the runs, print the table, draw the plot; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="float model, .h5 or .keras")
-    parser.add_argument("--data-dir", type=Path, help="folder with CIFAR-10's python batches")
-    ablation.add_arguments(parser, epochs=5)
-    args = parser.parse_args()
+    args = parser().parse_args()
     ablation.prepare(args)
-    data = datasets.load("cifar10", args.data_dir, seed=0)
-    train, test = ((x - MEAN) / DEVIATION for x in (data.train_images, data.test_images))
-    score = ablation.Score(test[: args.limit], data.test_labels[: args.limit])
-    ablation.run(hb.load_model(args.model), train[: args.limit], SHIFT, score, args)
+    ablation.run(task(args), args)
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument("--model", type=Path, required=True, help="float model, .h5 or .keras")
+    made.add_argument("--data-dir", type=Path, help="folder with CIFAR-10's python batches")
+    ablation.add_arguments(made, epochs=5)
+    return made
+
+
+def task(args: argparse.Namespace) -> ablation.Task:
+    """The float network and its data."""
+    data = ablation.limited(datasets.load("cifar10", args.data_dir, seed=0), args.limit)
+    return ablation.Task(hb.load_model(args.model), data, MEAN, DEVIATION, SHIFT)
 
 
 if __name__ == "__main__":

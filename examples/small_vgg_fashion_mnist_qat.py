@@ -30,27 +30,34 @@ FLOAT_RATE = 3e-3
 
 def main() -> int:
     """Do the runs, print the table, draw the plot; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
+    args = parser().parse_args()
+    ablation.prepare(args)
+    ablation.run(task(args), args)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = made.add_argument
     add("--data-dir", type=Path, help="folder with Fashion-MNIST's files")
     add("--binary-activations", action="store_true", help="binary inputs of the inner layers, too")
     add("--float-epochs", type=int, default=6, help="of the float network's training (6)")
     add("--width", type=float, default=1.0, help="factor of all channel numbers (1)")
-    ablation.add_arguments(parser, epochs=3)
-    args = parser.parse_args()
-    ablation.prepare(args)
+    ablation.add_arguments(made, epochs=3)
+    return made
+
+
+def task(args: argparse.Namespace) -> ablation.Task:
+    """The float network, trained unless it is in the output folder, and its data."""
     data = datasets.load("fashion_mnist", args.data_dir, seed=0)
     mean, deviation = data.train_images.mean(), data.train_images.std()
-    train, test = (
-        ((x[: args.limit] - mean) / deviation).astype(np.float32)
-        for x in (data.train_images, data.test_images)
-    )
-    score = ablation.Score(test, data.test_labels[: args.limit])
+    data = ablation.limited(data, args.limit)
     path = args.output / "float.keras"
     if not path.exists():
-        hb.save_model(_trained(train, data.train_labels[: args.limit], args), path)
-    ablation.run(hb.load_model(path), train, SHIFT, score, args)
-    return 0
+        train = (data.train_images - mean) / deviation
+        hb.save_model(_trained(train, data.train_labels, args), path)
+    return ablation.Task(hb.load_model(path), data, mean, deviation, SHIFT)
 
 
 def vgg(width: float, binary_activations: bool) -> tf.keras.Model:

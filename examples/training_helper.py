@@ -162,7 +162,7 @@ def run(experiment: Experiment, args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         HashBWNError: results of other settings in the folder, or a file that failed verification.
     """
-    study = _Study(experiment, args)
+    study = Study(experiment, args)
     for seed in range(args.seeds):
         study.float_network(seed)
         if args.control:
@@ -181,7 +181,7 @@ def run(experiment: Experiment, args: argparse.Namespace) -> dict[str, Any]:
     return study.results
 
 
-class _Study:
+class Study:
     """The runs of an experiment, in a folder that holds their models and results."""
 
     def __init__(self, experiment: Experiment, args: argparse.Namespace) -> None:
@@ -203,7 +203,7 @@ class _Study:
 
     def float_network(self, seed: int) -> None:
         """Train the float network, or load and test it."""
-        path = self._model("float", seed)
+        path = self.model("float", seed)
         if self._find("float", seed):
             return
         start = time.perf_counter()
@@ -219,40 +219,42 @@ class _Study:
 
     def start(self, row: str, seed: int) -> None:
         """Make a binary network without training."""
-        path = self._model(row, seed)
+        path = self.model(row, seed)
         if self._find(row, seed):
             return
         start = time.perf_counter()
-        model = hb.load_model(self._model("float", seed))
+        if not path.exists():
+            hb.save_model(self._binary(row, seed), path)
+        self._note(row, seed, path, time.perf_counter() - start)
+
+    def _binary(self, row: str, seed: int) -> tf.keras.Model:
+        model = hb.load_model(self.model("float", seed))
         arguments = STARTS[row]
         if arguments is None:
-            binary = sign_mean(model)
-        else:
-            images = self.experiment.data.calibration(seed)
-            binary = hb.binarize(model, images, seed=seed, **arguments)
-        hb.save_model(binary, path, overwrite=True)
-        self._note(row, seed, path, time.perf_counter() - start)
+            return sign_mean(model)
+        images = self.experiment.data.calibration(seed)
+        return hb.binarize(model, images, seed=seed, **arguments)
 
     def trained(self, row: str, seed: int) -> None:
         """Train further: with every step size for the first seed, with the best one for others."""
         rates = self.args.rates if seed == 0 else [self._best(row)["rate"]]
-        origin = self._model(row.removesuffix("-trained"), seed)
+        origin = self.model(row.removesuffix("-trained"), seed)
         for rate in rates:
             if self._find(row, seed, rate):
                 continue
-            path = self._model(f"{row}-{rate:g}", seed)
+            path = self.model(f"{row}-{rate:g}", seed)
             start = time.perf_counter()
             if not path.exists():
                 with self._scope():
                     model = hb.load_model(origin)
                     # The float network has nothing to learn from itself: it goes on with labels.
                     control = row == "float-trained"
-                    teacher = None if control else hb.load_model(self._model("float", seed))
+                    teacher = None if control else hb.load_model(self.model("float", seed))
                 self._fit(model, teacher, hb.training.adam, rate, self.args.further, path, seed)
             self._note(row, seed, path, time.perf_counter() - start, rate)
         best = self._best(row) if seed == 0 else self._find(row, seed)
         if "test" not in best:
-            model = hb.load_model(self._model(f"{row}-{best['rate']:g}", seed))
+            model = hb.load_model(self.model(f"{row}-{best['rate']:g}", seed))
             best["test"] = accuracy(model, self.experiment.data.test)
             self._save()
 
@@ -261,8 +263,8 @@ class _Study:
         if any(file["seed"] == seed for file in self.results["files"]):
             return
         rate = self._best("ours-trained")["rate"]
-        model = hb.load_model(self._model(f"ours-trained-{rate:g}", seed))
-        float_size = len(hb.export.to_tflite(hb.load_model(self._model("float", seed))))
+        model = hb.load_model(self.model(f"ours-trained-{rate:g}", seed))
+        float_size = len(hb.export.to_tflite(hb.load_model(self.model("float", seed))))
         content = hb.export.to_tflite(model, weights="packed")
         images = next(iter(self.experiment.data.test))[0][:64]
         checked = hb.export.verify(model, content, images)
@@ -270,7 +272,7 @@ class _Study:
             raise hb.HashBWNError(
                 f"The exported file failed verification: {' '.join(str(checked).split())}."
             )
-        path = self._model("ours-trained", seed).with_suffix(".tflite")
+        path = self.model("ours-trained", seed).with_suffix(".tflite")
         atomic_write(path, content, overwrite=True)
         error = checked.relative_error
         self.results["files"].append(
@@ -298,7 +300,7 @@ class _Study:
         backups = path.with_suffix(".backup")
         backup = tf.keras.callbacks.BackupAndRestore(str(backups))
         bar = _Progress(f"{path.stem}, seed {seed}", epochs, len(batches))
-        with _bfloat16(self.args.bfloat16):
+        with bfloat16(self.args.bfloat16):
             trainer.fit(batches, epochs=epochs, verbose=0, callbacks=[backup, bar])
         hb.save_model(model, path, overwrite=True)
         shutil.rmtree(backups)
@@ -306,7 +308,8 @@ class _Study:
     def _scope(self) -> Any:
         return self.strategy.scope() if self.strategy else nullcontext()
 
-    def _model(self, name: str, seed: int) -> Path:
+    def model(self, name: str, seed: int) -> Path:
+        """Where a model is kept: "float", a start, or "{start}-trained-{step size}"."""
         folder = self.args.output / f"seed{seed}"
         folder.mkdir(exist_ok=True)
         return folder / f"{name}.keras"
@@ -436,7 +439,7 @@ def _json(results: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def _bfloat16(on: bool) -> Iterator[None]:
+def bfloat16(on: bool) -> Iterator[None]:
     """Let oneDNN multiply in bfloat16 in what is traced inside; weights stay float32."""
     option = "auto_mixed_precision_onednn_bfloat16"
     tf.config.optimizer.set_experimental_options({option: on})

@@ -7,6 +7,7 @@ The network of BinaryConnect (Courbariaux, Bengio, David, NIPS 2015), with batch
 and chooses the step sizes.
 """
 
+import argparse
 import sys
 from functools import partial
 
@@ -27,20 +28,30 @@ SHIFT = 4
 
 def main() -> int:
     """Run the experiment; returns the exit status."""
-    parser = helper.parser(__doc__.splitlines()[0], epochs=60, further=30)
-    names = ("cifar10", "cifar100", "fashion_mnist")
-    parser.add_argument("--dataset", choices=names, default="cifar10")
-    parser.add_argument("--augment", action="store_true", help="shift and mirror training images")
-    args = parser.parse_args()
+    args = parser().parse_args()
     helper.prepare(args)
+    helper.run(experiment(args), args)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    made = helper.parser(__doc__.splitlines()[0], epochs=60, further=30)
+    names = ("cifar10", "cifar100", "fashion_mnist")
+    made.add_argument("--dataset", choices=names, default="cifar10")
+    made.add_argument("--augment", action="store_true", help="shift and mirror training images")
+    return made
+
+
+def experiment(args: argparse.Namespace) -> helper.Experiment:
+    """The network and its data."""
     images = datasets.load(args.dataset, args.data_dir, seed=0)
     data = _data(images, args.batch, args.images, args.limit, args.augment)
     build = partial(
         vgg9, images.train_images.shape[1:], int(images.train_labels.max()) + 1, args.width
     )
     name = f"vgg9 {args.dataset}{' augmented' if args.augment else ''}"
-    helper.run(helper.Experiment(name, build, data), args)
-    return 0
+    return helper.Experiment(name, build, data)
 
 
 def vgg9(shape: tuple[int, ...], classes: int, width: float) -> tf.keras.Model:
@@ -79,7 +90,7 @@ def _data(
     images: datasets.Dataset, batch: int, calibration: int, limit: int | None, augment: bool
 ) -> helper.Data:
     """The data, normalised by the training images' mean and deviation of each channel."""
-    mean, deviation = (f(images.train_images, (0, 1, 2)) for f in (np.mean, np.std))
+    mean, deviation = normalisation(images)
     train, test = (
         ((x[:limit] - mean) / deviation).astype(np.float32)
         for x in (images.train_images, images.test_images)
@@ -95,6 +106,11 @@ def _data(
         test=_batches(test, test_labels),
         calibration=lambda seed: np.random.default_rng(seed).permutation(rest)[:calibration],
     )
+
+
+def normalisation(images: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each channel of the training images."""
+    return tuple(f(images.train_images, (0, 1, 2)) for f in (np.mean, np.std))
 
 
 def _batches(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:

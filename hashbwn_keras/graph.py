@@ -110,6 +110,12 @@ def is_batch_norm(layer: Layer) -> bool:
     return isinstance(layer, tf.keras.layers.BatchNormalization)
 
 
+def is_softmax(layer: Layer) -> bool:
+    """Whether ``layer`` gives probabilities: a Softmax layer, or one with that activation."""
+    activation = getattr(layer, "activation", None)
+    return activation is tf.keras.activations.softmax or isinstance(layer, tf.keras.layers.Softmax)
+
+
 def channel_axis(batch_norm: Layer) -> int:
     """The axis of a built batch-norm's input that it has statistics for, counted from 0."""
     (axis,) = batch_norm.axis  # Keras 2 makes a list of it

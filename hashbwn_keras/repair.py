@@ -30,7 +30,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hashbwn_keras.calibration import Batch
-from hashbwn_keras.graph import Graph, Key, Layer, Step, graph_of, is_addition, is_batch_norm
+from hashbwn_keras.graph import (
+    Graph,
+    Key,
+    Layer,
+    Step,
+    graph_of,
+    is_addition,
+    is_batch_norm,
+    is_softmax,
+)
 from hashbwn_keras.hashing import MIN_SCALE
 from hashbwn_keras.layers import BinaryKernel, binary_kernels, flat_layers
 
@@ -264,10 +273,7 @@ def _is_elementwise(layer: Layer) -> bool:
 def _distance(graph: Graph, key: Key) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """How to compare an output of the two networks: divergence of probabilities, else error."""
     (step,) = (step for step in graph.steps if key in step.outputs)
-    softmax = tf.keras.activations.softmax
-    if getattr(step.layer, "activation", None) is softmax or isinstance(
-        step.layer, tf.keras.layers.Softmax
-    ):
+    if is_softmax(step.layer):
         return lambda a, b: tf.reduce_mean(tf.keras.losses.kullback_leibler_divergence(a, b))
     return _relative_error
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from hashbwn_keras.binarize import binarize
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.graph import Layer, clone, same_layer
+from hashbwn_keras.graph import Layer, clone, is_softmax, same_layer
 from hashbwn_keras.layers import binary_kernels, flat_layers, float_form
 from hashbwn_keras.recipe import get_recipe, set_recipe
 
@@ -182,9 +182,7 @@ def distil(
 
 def _logits(model: tf.keras.Model, output: Any, index: int) -> Any:
     """An output of a model as logits."""
-    layer = model.outputs[index].node.layer
-    is_softmax = getattr(layer, "activation", None) is tf.keras.activations.softmax
-    if is_softmax or isinstance(layer, tf.keras.layers.Softmax):
+    if is_softmax(model.outputs[index].node.layer):
         return tf.math.log(tf.maximum(output, tf.keras.backend.epsilon()))
     return output
 
@@ -195,10 +193,23 @@ def _divergence(wanted: Any, found: Any, temperature: float) -> Any:
 
 
 def adam(steps: int, rate: float = RATE) -> tf.keras.optimizers.Optimizer:
-    """Return Adam for training solved codes: warm-up, then a cosine down to 0 at the last step.
+    """Return Adam for training solved codes, its step size that of :func:`schedule`.
 
     There is no weight decay: shrinking latent weights shrinks the scales, and pushes codes towards
     flips that no gradient asked for.
+
+    Args:
+        steps: batches of the whole training.
+        rate: largest step size.
+
+    Raises:
+        HashBWNError: no step, or a rate that is not positive.
+    """
+    return tf.keras.optimizers.Adam(schedule(steps, rate))
+
+
+def schedule(steps: int, rate: float = RATE) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """Return step sizes for training solved codes: warm-up, then a cosine to 0 at the last step.
 
     Args:
         steps: batches of the whole training.
@@ -212,7 +223,6 @@ def adam(steps: int, rate: float = RATE) -> tf.keras.optimizers.Optimizer:
             f"steps={steps} and rate={rate}: give 1 step or more and a rate above 0."
         )
     rise = min(max(1, round(WARM_UP * steps)), steps)
-    schedule = tf.keras.optimizers.schedules.CosineDecay(
+    return tf.keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - rise), warmup_target=rate, warmup_steps=rise
     )
-    return tf.keras.optimizers.Adam(schedule)

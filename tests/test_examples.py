@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import hashbwn_keras as hb
 from hashbwn_keras import data_free, hashing, repair
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -54,6 +55,21 @@ def imagenet(tmp_path):
             for i in range(count):
                 picture = rng.integers(0, 256, (60 + i, 70 - i, 3), np.uint8)
                 (folder / f"{i}.JPEG").write_bytes(tf.io.encode_jpeg(picture).numpy())
+    return tmp_path
+
+
+@pytest.fixture
+def fashion_mnist(tmp_path):
+    """A folder of the layout of Fashion-MNIST's files, with few images of noise."""
+    for part, count in (("train", 60), ("t10k", 10)):
+        rng = np.random.default_rng(count)
+        for kind, array in (
+            ("images-idx3", rng.integers(0, 256, (count, 28, 28), np.uint8)),
+            ("labels-idx1", np.arange(count, dtype=np.uint8) % 10),
+        ):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            path = tmp_path / f"{part}-{kind}-ubyte.gz"
+            path.write_bytes(gzip.compress(header + array.tobytes()))
     return tmp_path
 
 
@@ -169,16 +185,7 @@ def test_no_images(tmp_path, quick):
 
 
 @few
-def test_fly_hash(tmp_path, quick, capsys):
-    for part, count in (("train", 60), ("t10k", 10)):
-        rng = np.random.default_rng(count)
-        for kind, array in (
-            ("images-idx3", rng.integers(0, 256, (count, 28, 28), np.uint8)),
-            ("labels-idx1", np.arange(count, dtype=np.uint8) % 10),
-        ):
-            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-            path = tmp_path / f"{part}-{kind}-ubyte.gz"
-            path.write_bytes(gzip.compress(header + array.tobytes()))
+def test_fly_hash(tmp_path, quick, fashion_mnist, capsys):
     options = ("--data-dir", tmp_path, "--train", 20, "--database", 40, "--queries", 5)
     plot, results = tmp_path / "plot.svg", tmp_path / "results.json"
     files = ("--json", results, "--plot", plot)
@@ -194,6 +201,98 @@ def test_fly_hash(tmp_path, quick, capsys):
     assert "| precision, pixels | 16 bits | 32 bits |" in capsys.readouterr().out
 
 
+def save_toy(path: Path) -> None:
+    """Save a small network for CIFAR-10's images."""
+    x = tf.keras.Input((32, 32, 3))
+    y = layers.Conv2D(4, 3, strides=4)(x)
+    for _ in range(2):
+        y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(y))
+    y = layers.Dense(10)(layers.GlobalAveragePooling2D()(y))
+    tf.keras.Model(x, y, name="toy").save(path)
+
+
+@few
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_resnet20_cifar10_qat(cifar10, quick, capsys):
+    import ablation
+
+    save_toy(cifar10 / "toy.h5")
+    out, plot = cifar10 / "out", cifar10 / "plot.svg"
+    options = ("--model", cifar10 / "toy.h5", "--data-dir", cifar10, "--output", out)
+    options += ("--seeds", 0, "--epochs", 2, "--batch", 4)
+    run("resnet20_cifar10_qat.py", *options, "--plot", plot)
+    found = ablation.load(out)
+    assert sorted(r["row"] for r in found) == sorted(ablation.ROWS)
+    assert all(len(r["accuracy"]) == 3 for r in found)
+    assert "the paper's solver" in plot.read_text()
+    assert capsys.readouterr().out.count("| 2 | 1 |") == 4
+    # Again: nothing is trained twice.
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*.keras")}
+    run("resnet20_cifar10_qat.py", *options)
+    assert times == {path: path.stat().st_mtime_ns for path in out.glob("*.keras")}
+
+
+SMALL_VGG = ("--width", 0.07, "--epochs", 1, "--batch", 8, "--limit", 16, "--float-epochs", 1)
+
+
+@few
+def test_small_vgg_fashion_mnist_qat(fashion_mnist, quick, capsys):
+    options = ("--data-dir", fashion_mnist, "--output", fashion_mnist / "out", *SMALL_VGG)
+    run(
+        "small_vgg_fashion_mnist_qat.py",
+        *options,
+        "--binary-activations",
+        "--seeds",
+        0,
+        "--rows",
+        "ours",
+    )
+    assert capsys.readouterr().out.count("| 1 | 1 |") == 1
+
+
+@few
+def test_trainings_prepared_for_another_machine(fashion_mnist, quick, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks" / "gpu"))
+    import ablation
+    import prepare_ablation
+    import small_vgg_fashion_mnist_qat as example
+
+    jobs, results, out = (fashion_mnist / name for name in ("jobs", "results", "out"))
+    results.mkdir()
+    words = ["--data-dir", fashion_mnist, "--output", out, *SMALL_VGG, "--seeds", 0]
+    words += ["--rows", "bwn", "ste_sign"]
+    args = example.parser().parse_args(list(map(str, words)))
+    ablation.prepare(args)
+    prepare_ablation.write(jobs, example, args)
+
+    job, other = json.loads((jobs / "jobs.json").read_text())
+    assert [job["network"], other["network"]] == ["out-hash_sign", "out-ste_sign"]
+    assert len(job["rates"]) == 2
+    manifest = json.loads((jobs / job["network"] / "programs.json").read_text())
+    start = {}
+    for name in job["start"]:
+        with np.load(jobs / name) as file:
+            start |= file
+    shapes = [(list(start[str(i)].shape), start[str(i)].dtype.name) for i in range(len(start))]
+    assert shapes == [(shape, dtype) for shape, dtype in manifest["captured"]]
+    model = hb.load_model(out / "bwn-0.start.keras")
+    for place, weight in zip(manifest["student"], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(start[str(place)], weight)
+    updated = manifest["programs"]["step"]["updates"]
+    assert {manifest["student"][i] for i in range(len(model.weights))} <= set(updated)
+
+    # What comes back is the network and its accuracies.
+    last = {str(i): start[str(i)] * 2 for i in manifest["student"]}
+    np.savez(results / f"{job['name']}.npz", **last)
+    found = job | {"accuracy": {"test": [0.1, 0.5]}, "seconds": 1, "device": "test"}
+    (results / f"{job['name']}.json").write_text(json.dumps(found))
+    prepare_ablation.read(jobs, results, example, args)
+    assert ablation.load(out)[0]["accuracy"] == [0.1, 0.5]
+    trained = hb.load_model(out / "bwn-1-0.keras")
+    for weight, doubled in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight * 2, doubled)
+
+
 @pytest.mark.filterwarnings("ignore::hashbwn_keras.errors.CalibrationWarning")
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_resnet20_cifar10(cifar10, monkeypatch, capsys):
@@ -203,12 +302,7 @@ def test_resnet20_cifar10(cifar10, monkeypatch, capsys):
         (data_free, "IMAGES", data_free.BATCH),
     ):
         monkeypatch.setattr(module, name, value)
-    x = tf.keras.Input((32, 32, 3))
-    y = layers.Conv2D(4, 3, strides=4)(x)
-    for _ in range(2):
-        y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(y))
-    y = layers.Dense(10)(layers.GlobalAveragePooling2D()(y))
-    tf.keras.Model(x, y, name="toy").save(cifar10 / "toy.h5")
+    save_toy(cifar10 / "toy.h5")
     results = cifar10 / "results.json"
     options = ("--data-dir", cifar10, "--images", 16, "--seeds", 2, "--json", results)
     run("resnet20_cifar10.py", "--model", cifar10 / "toy.h5", *options)
