@@ -266,7 +266,7 @@ def test_trainings_prepared_for_another_machine(fashion_mnist, quick, monkeypatc
     prepare_ablation.write(jobs, example, args)
 
     job, other = json.loads((jobs / "jobs.json").read_text())
-    assert [job["network"], other["network"]] == ["out-hash_sign", "out-ste_sign"]
+    assert "hash_sign" in job["network"] and "ste_sign" in other["network"]
     assert len(job["rates"]) == 2
     manifest = json.loads((jobs / job["network"] / "programs.json").read_text())
     start = {}

@@ -51,10 +51,11 @@ def write(folder: Path, example: Any, args: Any) -> None:
     about = made.data(example.__name__, task.data, task.mean, task.deviation)
     images = task.images("train")
     for row in args.rows:
-        # Rows whose weights are used in the same way share their programs.
-        network = f"{args.output.name}-{'ste_sign' if row == 'ste_sign' else 'hash_sign'}"
         for seed in args.seeds:
             start = _start(row, seed, task, images, args)
+            # Rows that use weights in the same way share programs; solved ones may have biases.
+            kind = "ste_sign" if row == "ste_sign" else "hash_sign"
+            network = f"{args.output.name}-{kind}-{len(start.weights)}"
             if network not in made.networks:
                 made.network(network, start, task.model)
             made.add(

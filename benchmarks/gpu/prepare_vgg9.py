@@ -74,14 +74,20 @@ def _write_float(made: Jobs, experiment: helper.Experiment, args: Any, about: di
 
 
 def _write_binary(made: Jobs, study: helper.Study, args: Any, about: dict) -> None:
-    seed, network = about["seed"], f"{args.output.name}-binary"
-    models = {start: hb.load_model(study.model(start, seed)) for start in args.starts}
-    # The same programs for every seed: what they follow is among their arguments.
-    made.network(network, models[args.starts[0]], hb.load_model(study.model("float", seed)))
-    for start, model in models.items():
+    seed = about["seed"]
+    teacher = hb.load_model(study.model("float", seed))
+    written = set()
+    for start in args.starts:
+        model = hb.load_model(study.model(start, seed))
+        # Solved networks may have biases that others lack. Seeds share programs: what is learnt
+        # from is among their arguments.
+        network = f"{args.output.name}-binary-{len(model.weights)}"
+        if network not in written:
+            made.network(network, model, teacher)
+            written.add(network)
+        weights = model.get_weights()
         for rate in args.rates:
             name = f"{args.output.name}-{start}-trained-{rate:g}-{seed}"
-            weights = model.get_weights()
             made.add(name, network, weights, epochs=args.further, rate=rate, **about)
 
 
