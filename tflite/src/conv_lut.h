@@ -75,10 +75,12 @@ HB_FN workspace carve(char *p, const hb_plan *plan) {
 HB_BUILD(build_f32, vf)
 HB_BUILD(build_s16, vs)
 
-// Adds one entry of each of `groups` tables to the sums of every output channel.
+// Adds one entry of each of `groups` tables to the sums of every output channel. The bytes of four
+// channels are one load: look-ups are bound by loads, two vectors a cycle.
 #define HB_LOOK_UP(NAME, V)                                                               \
-  HB_FN void NAME##_n(const char *tables, const uint8_t *index, int groups, char *sums,   \
-                      int channels, int add) {                                            \
+  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
+      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
+      int add) {                                                                          \
     for (int n = 0; n < channels; n += HB_CHANNELS, sums += HB_CHANNELS * HB_LANE_BYTES) { \
       V s[HB_CHANNELS][VECTORS];                                                          \
       for (int j = 0; j < HB_CHANNELS; ++j)                                               \
@@ -86,23 +88,18 @@ HB_BUILD(build_s16, vs)
           s[j][v] = add ? *(const V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) : (V){0}; \
       const char *table = tables;                                                         \
       for (int g = 0; g < groups; ++g, table += HB_ENTRIES * HB_LANE_BYTES,               \
-               index += HB_CHANNELS)                                                      \
+               index += HB_CHANNELS) {                                                    \
+        uint32_t four;                                                                    \
+        memcpy(&four, index, sizeof four);                                                \
         for (int j = 0; j < HB_CHANNELS; ++j) {                                           \
-          const char *entry = table + (size_t)index[j] * 8;                               \
+          const char *entry = table + (size_t)(four >> (8 * j) & 0xff) * 8;               \
           for (int v = 0; v < VECTORS; ++v) s[j][v] += *(const V *)(entry + v * HB_VECTOR); \
         }                                                                                 \
+      }                                                                                   \
       for (int j = 0; j < HB_CHANNELS; ++j)                                               \
         for (int v = 0; v < VECTORS; ++v)                                                 \
           *(V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) = s[j][v];                     \
     }                                                                                     \
-  }                                                                                       \
-  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
-      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
-      int add) {                                                                          \
-    if (groups == HB_BLOCK)                                                               \
-      NAME##_n(tables, index, HB_BLOCK, sums, channels, add);                             \
-    else                                                                                  \
-      NAME##_n(tables, index, groups, sums, channels, add);                               \
   }
 HB_LOOK_UP(look_up_f32, vf)
 HB_LOOK_UP(look_up_s16, vs)
