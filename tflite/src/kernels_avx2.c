@@ -79,6 +79,19 @@ FN void pack_s8(const char *const *from, int channels, int zero, int16_t *x) {
   }
 }
 
+FN int reach_s16(const int16_t *row, int rows) {
+  __m256i a = _mm256_setzero_si256(), b = a;
+  for (int i = 0; i < rows; ++i, row += HB_LANES_S8) {
+    a = _mm256_add_epi16(a, _mm256_abs_epi16(_mm256_load_si256((const __m256i *)row)));
+    b = _mm256_add_epi16(b, _mm256_abs_epi16(_mm256_load_si256((const __m256i *)(row + 16))));
+  }
+  a = _mm256_max_epi16(a, b);
+  const __m128i m = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  // The smallest of what is missing to the largest number: there is no maximum across a vector.
+  const __m128i missing = _mm_minpos_epu16(_mm_sub_epi16(_mm_set1_epi16(INT16_MAX), m));
+  return INT16_MAX - _mm_extract_epi16(missing, 0);
+}
+
 FN void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   const __m256 lo = _mm256_set1_ps(how->lo), hi = _mm256_set1_ps(how->hi);
   for (int n = 0; n < channels; n += 8) {

@@ -99,7 +99,8 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
                   3 * acc * (size_t)p->slots +                        // int16 and int32 sums
                   acc +                                               // requantised
                   hb_round_up((size_t)g->k_w * (size_t)lanes * sizeof(int64_t), 64) +  // columns
-                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +
+                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +  // states
+                  hb_round_up((size_t)p->slots * 2 * sizeof(int), 64) +  // uses
                   hb_round_up((size_t)g->in_c * sizeof(float), 64);  // a pixel of padding
   return true;
 }
