@@ -163,14 +163,44 @@ HB_FN bool find_rows(int64_t *rows, const lane_map *m, const hb_plan *p, int64_t
   return outside == 0;
 }
 
+// Where every lane finds its input for kernel column kx.
+HB_FN void locate_inputs(const char **at, const workspace *w, const hb_plan *p,
+                         const int64_t *rows, int kx, const char *x, int size) {
+  const int64_t *column = w->columns + (int64_t)kx * p->lanes;
+  for (int l = 0; l < p->lanes; ++l)  // either is -1: only the sign of both together matters
+    at[l] = (rows[l] | column[l]) < 0 ? w->padding : x + (rows[l] + column[l]) * size;
+}
+
+// Where every lane puts step t, NULL where it has none.
+HB_FN void locate_outputs(char **to, const hb_plan *p, const lane_map *m, int64_t t, char *y,
+                          int size) {
+  const int64_t further = t * p->g.out_w * p->g.out_c;
+  for (int l = 0; l < p->lanes; ++l)
+    to[l] = t < m->left[l] ? y + (m->output[l] + further) * size : NULL;
+}
+
+// Large images come from beyond the second-level cache: what the next input row and the output row
+// at hand need is fetched into it while look-ups keep the first level busy.
+HB_FN void fetch_ahead(const workspace *w, const hb_plan *p, const lane_map *m, int64_t r,
+                       int64_t t, const char *x, char *y, int size) {
+  int64_t rows[HB_LANES_S8];
+  const char *at[HB_LANES_S8];
+  char *to[HB_LANES_S8];
+  find_rows(rows, m, p, r + 1);
+  locate_inputs(at, w, p, rows, p->g.k_w / 2, x, size);
+  locate_outputs(to, p, m, t, y, size);
+  for (int l = 0; l < p->lanes; ++l) {
+    for (int i = 0; i < p->g.in_c * size; i += 64) __builtin_prefetch(at[l] + i, 0, 2);
+    for (int i = 0; to[l] && i < p->g.out_c * size; i += 64) __builtin_prefetch(to[l] + i, 0, 2);
+  }
+}
+
 HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, const char *x,
                     int in_zero, const bool is_float) {
   const int size = is_float ? 4 : 1;
   for (int kx = 0; kx < p->g.k_w; ++kx) {
     const char *at[HB_LANES_S8];
-    const int64_t *column = w->columns + (int64_t)kx * p->lanes;
-    for (int l = 0; l < p->lanes; ++l)  // either is -1: only the sign of both together matters
-      at[l] = (rows[l] | column[l]) < 0 ? w->padding : x + (rows[l] + column[l]) * size;
+    locate_inputs(at, w, p, rows, kx, x, size);
     char *to = w->row + (size_t)kx * (size_t)p->g.in_c * HB_LANE_BYTES;
     if (is_float)
       pack_f32(at, p->g.in_c, (float *)to);
@@ -208,8 +238,7 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
   char *sums = w->sums + (size_t)slot * stride;
   slot_state *s = w->state + slot;
   char *to[HB_LANES_S8];
-  for (int l = 0; l < p->lanes; ++l)
-    to[l] = t < m->left[l] ? y + (m->output[l] + (int64_t)t * g->out_w * g->out_c) * size : NULL;
+  locate_outputs(to, p, m, t, y, size);
   if (!s->has_sums) memset(sums, 0, stride);
   if (is_float)
     store_f32((const float *)sums, g->out_c, how, to);
@@ -263,6 +292,7 @@ HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, cons
     int64_t rows[HB_LANES_S8];
     if (uses && find_rows(rows, &map, p, r)) {
       pack_row(w, p, rows, x, in_zero, is_float);
+      if (p->is_far) fetch_ahead(w, p, &map, r, low, x, y, is_float ? 4 : 1);
       add_row(c, p, w, uses, is_float);
     }
     if (low * g->stride_h + span == r) finish_row(w, p, &map, (int)low, how, y, is_float);
