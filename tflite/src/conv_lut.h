@@ -156,7 +156,7 @@ HB_FN bool find_rows(int64_t *rows, const lane_map *m, const hb_plan *p, int64_t
   int64_t outside = -1;
   for (int l = 0; l < p->lanes; ++l) {
     const int64_t y = m->y[l] + r;
-    const int64_t masked = (y < 0) | (y >= in_h) ? -1 : 0;
+    const int64_t masked = -(int64_t)((y < 0) | (y >= in_h));
     rows[l] = (m->input[l] + further) | masked;
     outside &= masked;
   }
