@@ -17,8 +17,8 @@ enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
 #ifndef HB_ALONE
 #define HB_ALONE 30000
 #endif
-// Bytes of an image and its result from which they are fetched ahead: a quarter of the smallest
-// second-level cache about.
+// Bytes of an image and its result beyond which both are fetched ahead: a quarter of a small
+// second-level cache.
 #ifndef HB_FAR
 #define HB_FAR (1 << 17)
 #endif
