@@ -25,7 +25,7 @@ from hashbwn_keras import runtime
 LISTS = {
     "3×3": (models.conv_layer, models.SHAPES_3X3),
     "ResNet-18 1×1 and stride 2": (models.conv_layer, models.SHAPES_RESNET18),
-    "Dense": (models.dense_layer, models.DENSE[1:2]),
+    "Dense": (models.dense_layer, models.DENSE),
 }
 
 

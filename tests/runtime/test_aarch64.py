@@ -13,7 +13,7 @@ from hashbwn_keras.runtime import compiling
 
 TOP = Path(__file__).resolve().parents[2]
 NATIVE = TOP / "tflite"
-FLAGS = ["-std=gnu11", "-O1", "-g", "-fno-math-errno", "-DHB_ALONE=0", "-pthread"]
+FLAGS = ["-std=gnu11", "-O1", "-g", "-fno-math-errno", "-DHB_ALONE=0", "-DHB_FAR=0", "-pthread"]
 GCC_SYSROOT = "/usr/aarch64-linux-gnu"
 ROOT = os.environ.get("HASHBWN_AARCH64_ROOT", "")
 

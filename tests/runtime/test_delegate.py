@@ -16,14 +16,19 @@ from hashbwn_keras.runtime.library import Native, delegate_path
 IN, OUT = (0.02, -5), (0.07, 11)  # (scale, zero point) of int8 activations
 
 
-def interpreter(content, delegated=True, **options):
+def interpreter(content, delegated=True, preserve=False, **options):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         delegates = None
         if delegated:
             options = {"force": "1", **options}
             delegates = [tf.lite.experimental.load_delegate(str(delegate_path()), options)]
-        return tf.lite.Interpreter(model_content=content, experimental_delegates=delegates)
+        return tf.lite.Interpreter(
+            model_content=content,
+            experimental_delegates=delegates,
+            experimental_preserve_all_tensors=preserve,
+        )
 
 
 def run(content, x, delegated=True, **options):
@@ -220,6 +225,25 @@ def test_the_packed_filter_is_not_rebuilt():
     for operator in pattern:
         with pytest.raises(ValueError, match="Tensor data is null"):
             i.get_tensor(operator["outputs"][0])
+
+
+def test_all_tensors_preserved():
+    """Nothing is hidden behind a constant filter; a packed one, never unpacked, is refused at load
+    by the runtimes that then give every operator a part of its own (not those up to 2.18)."""
+    content, shape = small_net(False, "constant")
+    i = interpreter(content, preserve=True)
+    i.allocate_tensors()
+    i.set_tensor(0, random_input(shape, False))
+    i.invoke()
+    for detail in i.get_tensor_details():
+        assert np.isfinite(i.get_tensor(detail["index"])).all()
+    packed = small_net(False, "packed")[0]
+    try:
+        i = interpreter(packed, preserve=True)
+    except RuntimeError as error:
+        assert "never made" in str(error)
+    else:
+        i.allocate_tensors()
 
 
 def test_resized_input():

@@ -1,7 +1,8 @@
 // Convolution by look-up-table addition, for one instruction set. The including file defines
 //   HB_VECTOR  bytes of a vector register            HB_TARGET  target attribute, or nothing
 //   HB_ISA(x)  x with the instruction set's suffix
-// and the functions pack_f32, pack_s8, store_f32, store_s8 (see kernels_portable.c for what they do).
+// and the functions pack_f32, pack_s8, reach_s16, store_f32, store_s8 (see kernels_portable.c for
+// what they do).
 //
 // For every group of 5 row elements (kernel column, input channel) the 32 signed sums of their
 // activations are tabulated for a whole vector of pixels ("lanes"); each output channel then adds
@@ -20,12 +21,18 @@ typedef struct {
   int has_wide;   // wide sums hold something
 } slot_state;
 
+// An output row in progress that reads the input row at hand, by row `ky` of the kernel.
+typedef struct {
+  int slot, ky;
+} row_use;
+
 typedef struct {
   char *tables, *row, *sums;
   int32_t *wide;
   char *results;
   int64_t *columns;
   slot_state *state;
+  row_use *uses;
   char *padding;
 } workspace;
 
@@ -47,6 +54,8 @@ HB_FN workspace carve(char *p, const hb_plan *plan) {
   p += hb_round_up((size_t)plan->g.k_w * (size_t)plan->lanes * sizeof(int64_t), 64);
   w.state = (slot_state *)p;
   p += hb_round_up((size_t)plan->slots * sizeof(slot_state), 64);
+  w.uses = (row_use *)p;
+  p += hb_round_up((size_t)plan->slots * sizeof(row_use), 64);
   w.padding = p;
   return w;
 }
@@ -75,10 +84,12 @@ HB_FN workspace carve(char *p, const hb_plan *plan) {
 HB_BUILD(build_f32, vf)
 HB_BUILD(build_s16, vs)
 
-// Adds one entry of each of `groups` tables to the sums of every output channel.
+// Adds one entry of each of `groups` tables to the sums of every output channel. The bytes of four
+// channels are one load: look-ups are bound by loads, two vectors a cycle.
 #define HB_LOOK_UP(NAME, V)                                                               \
-  HB_FN void NAME##_n(const char *tables, const uint8_t *index, int groups, char *sums,   \
-                      int channels, int add) {                                            \
+  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
+      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
+      int add) {                                                                          \
     for (int n = 0; n < channels; n += HB_CHANNELS, sums += HB_CHANNELS * HB_LANE_BYTES) { \
       V s[HB_CHANNELS][VECTORS];                                                          \
       for (int j = 0; j < HB_CHANNELS; ++j)                                               \
@@ -86,42 +97,21 @@ HB_BUILD(build_s16, vs)
           s[j][v] = add ? *(const V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) : (V){0}; \
       const char *table = tables;                                                         \
       for (int g = 0; g < groups; ++g, table += HB_ENTRIES * HB_LANE_BYTES,               \
-               index += HB_CHANNELS)                                                      \
+               index += HB_CHANNELS) {                                                    \
+        uint32_t four;                                                                    \
+        memcpy(&four, index, sizeof four);                                                \
         for (int j = 0; j < HB_CHANNELS; ++j) {                                           \
-          const char *entry = table + (size_t)index[j] * 8;                               \
+          const char *entry = table + (size_t)(four >> (8 * j) & 0xff) * 8;               \
           for (int v = 0; v < VECTORS; ++v) s[j][v] += *(const V *)(entry + v * HB_VECTOR); \
         }                                                                                 \
+      }                                                                                   \
       for (int j = 0; j < HB_CHANNELS; ++j)                                               \
         for (int v = 0; v < VECTORS; ++v)                                                 \
           *(V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) = s[j][v];                     \
     }                                                                                     \
-  }                                                                                       \
-  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
-      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
-      int add) {                                                                          \
-    if (groups == HB_BLOCK)                                                               \
-      NAME##_n(tables, index, HB_BLOCK, sums, channels, add);                             \
-    else                                                                                  \
-      NAME##_n(tables, index, groups, sums, channels, add);                               \
   }
 HB_LOOK_UP(look_up_f32, vf)
 HB_LOOK_UP(look_up_s16, vs)
-
-// The largest |sum| any choice of signs can reach in any lane over `rows` rows of activations.
-HB_FN int reach_s16(const char *row, int rows) {
-  vs total[VECTORS] = {{0}};
-  for (int i = 0; i < rows; ++i)
-    for (int v = 0; v < VECTORS; ++v) {
-      const vs a = *(const vs *)(row + i * HB_LANE_BYTES + v * HB_VECTOR);
-      const vs sign = a >> 15;
-      total[v] += (a ^ sign) - sign;
-    }
-  int most = 0;
-  for (int v = 0; v < VECTORS; ++v)
-    for (size_t i = 0; i < sizeof(vs) / sizeof(int16_t); ++i)
-      most = total[v][i] > most ? total[v][i] : most;
-  return most;
-}
 
 HB_FN void widen(const int16_t *restrict sums, int32_t *restrict wide, int count, int add) {
   if (add)
@@ -132,24 +122,27 @@ HB_FN void widen(const int16_t *restrict sums, int32_t *restrict wide, int count
 
 // One tile of lanes: where each lane reads and writes.
 typedef struct {
-  int64_t image[HB_LANES_S8];   // first element of the lane's image
+  int64_t y[HB_LANES_S8];       // first input row, negative in the padding; none if not there
+  int64_t input[HB_LANES_S8];   // first element of that row
   int64_t output[HB_LANES_S8];  // first element of the lane's first output pixel
-  int row[HB_LANES_S8];         // first output row, or -1 for a lane that is not there
+  int64_t left[HB_LANES_S8];    // output rows from there to the end of the image
 } lane_map;
 
 HB_FN void map_lanes(lane_map *m, const hb_plan *p, int64_t *columns, int tile) {
   const hb_conv_geometry *g = &p->g;
   for (int l = 0; l < p->lanes; ++l) {
     const int64_t id = (int64_t)tile * p->lanes + l;
-    m->row[l] = -1;
+    m->y[l] = INT64_MIN / 2;
+    m->input[l] = m->output[l] = m->left[l] = 0;
     for (int kx = 0; kx < g->k_w; ++kx) columns[(int64_t)kx * p->lanes + l] = -1;
     if (id >= p->lane_count) continue;
     const int64_t per_image = (int64_t)p->segments * g->out_w;
     const int64_t b = id / per_image, rest = id % per_image;
-    const int64_t x = rest % g->out_w;
-    m->row[l] = (int)(rest / g->out_w) * p->steps;
-    m->image[l] = b * g->in_h * g->in_w * g->in_c;
-    m->output[l] = ((b * g->out_h + m->row[l]) * g->out_w + x) * g->out_c;
+    const int64_t x = rest % g->out_w, row = rest / g->out_w * p->steps;
+    m->y[l] = row * g->stride_h - g->pad_top;
+    m->input[l] = (b * g->in_h + m->y[l]) * g->in_w * g->in_c;
+    m->output[l] = ((b * g->out_h + row) * g->out_w + x) * g->out_c;
+    m->left[l] = g->out_h - row;
     for (int kx = 0; kx < g->k_w; ++kx) {
       const int64_t ix = x * g->stride_w - g->pad_left + (int64_t)kx * g->dilation_w;
       if (ix >= 0 && ix < g->in_w) columns[(int64_t)kx * p->lanes + l] = ix * g->in_c;
@@ -159,15 +152,47 @@ HB_FN void map_lanes(lane_map *m, const hb_plan *p, int64_t *columns, int tile) 
 
 // Start of input row r of every lane, -1 where it lies in the padding; false if it does for all.
 HB_FN bool find_rows(int64_t *rows, const lane_map *m, const hb_plan *p, int64_t r) {
-  const hb_conv_geometry *g = &p->g;
-  bool any = false;
+  const int64_t further = r * p->g.in_w * p->g.in_c, in_h = p->g.in_h;
+  int64_t outside = -1;
   for (int l = 0; l < p->lanes; ++l) {
-    const int64_t y = (int64_t)m->row[l] * g->stride_h - g->pad_top + r;
-    const bool inside = m->row[l] >= 0 && y >= 0 && y < g->in_h;
-    rows[l] = inside ? m->image[l] + y * g->in_w * g->in_c : -1;
-    any |= inside;
+    const int64_t y = m->y[l] + r;
+    const int64_t masked = -(int64_t)((y < 0) | (y >= in_h));
+    rows[l] = (m->input[l] + further) | masked;
+    outside &= masked;
   }
-  return any;
+  return outside == 0;
+}
+
+// Where every lane finds its input for kernel column kx.
+HB_FN void locate_inputs(const char **at, const workspace *w, const hb_plan *p,
+                         const int64_t *rows, int kx, const char *x, int size) {
+  const int64_t *column = w->columns + (int64_t)kx * p->lanes;
+  for (int l = 0; l < p->lanes; ++l)  // either is -1: only the sign of both together matters
+    at[l] = (rows[l] | column[l]) < 0 ? w->padding : x + (rows[l] + column[l]) * size;
+}
+
+// Where every lane puts step t, NULL where it has none.
+HB_FN void locate_outputs(char **to, const hb_plan *p, const lane_map *m, int64_t t, char *y,
+                          int size) {
+  const int64_t further = t * p->g.out_w * p->g.out_c;
+  for (int l = 0; l < p->lanes; ++l)
+    to[l] = t < m->left[l] ? y + (m->output[l] + further) * size : NULL;
+}
+
+// Large images come from beyond the second-level cache: what the next input row and the output row
+// at hand need is fetched into it while look-ups keep the first level busy.
+HB_FN void fetch_ahead(const workspace *w, const hb_plan *p, const lane_map *m, int64_t r,
+                       int64_t t, const char *x, char *y, int size) {
+  int64_t rows[HB_LANES_S8];
+  const char *at[HB_LANES_S8];
+  char *to[HB_LANES_S8];
+  find_rows(rows, m, p, r + 1);
+  locate_inputs(at, w, p, rows, p->g.k_w / 2, x, size);
+  locate_outputs(to, p, m, t, y, size);
+  for (int l = 0; l < p->lanes; ++l) {
+    for (int i = 0; i < p->g.in_c * size; i += 64) __builtin_prefetch(at[l] + i, 0, 2);
+    for (int i = 0; to[l] && i < p->g.out_c * size; i += 64) __builtin_prefetch(to[l] + i, 0, 2);
+  }
 }
 
 HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, const char *x,
@@ -175,9 +200,7 @@ HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, c
   const int size = is_float ? 4 : 1;
   for (int kx = 0; kx < p->g.k_w; ++kx) {
     const char *at[HB_LANES_S8];
-    const int64_t *column = w->columns + (int64_t)kx * p->lanes;
-    for (int l = 0; l < p->lanes; ++l)
-      at[l] = rows[l] >= 0 && column[l] >= 0 ? x + (rows[l] + column[l]) * size : w->padding;
+    locate_inputs(at, w, p, rows, kx, x, size);
     char *to = w->row + (size_t)kx * (size_t)p->g.in_c * HB_LANE_BYTES;
     if (is_float)
       pack_f32(at, p->g.in_c, (float *)to);
@@ -215,10 +238,7 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
   char *sums = w->sums + (size_t)slot * stride;
   slot_state *s = w->state + slot;
   char *to[HB_LANES_S8];
-  for (int l = 0; l < p->lanes; ++l)
-    to[l] = m->row[l] >= 0 && m->row[l] + t < g->out_h
-                ? y + (m->output[l] + (int64_t)t * g->out_w * g->out_c) * size
-                : NULL;
+  locate_outputs(to, p, m, t, y, size);
   if (!s->has_sums) memset(sums, 0, stride);
   if (is_float)
     store_f32((const float *)sums, g->out_c, how, to);
@@ -226,6 +246,36 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
     store_s8((const int16_t *)sums, s->has_wide ? w->wide + (size_t)slot * stride / 2 : NULL,
              g->out_c, how, (int8_t *)w->results, to);
   memset(s, 0, sizeof *s);
+}
+
+// The output rows [low, high] that input row r goes into.
+HB_FN int find_uses(row_use *uses, const hb_plan *p, int64_t r, int64_t low, int64_t high) {
+  int count = 0;
+  for (int64_t t = low; t <= high; ++t) {
+    const int64_t offset = r - t * p->g.stride_h;
+    if (offset % p->g.dilation_h == 0)
+      uses[count++] = (row_use){(int)(t % p->slots), (int)(offset / p->g.dilation_h)};
+  }
+  return count;
+}
+
+// Adds the packed input row into every output row that uses it.
+HB_FN void add_row(const hb_conv *c, const hb_plan *p, const workspace *w, int uses,
+                   const bool is_float) {
+  for (int g0 = 0; g0 < p->groups; g0 += HB_BLOCK) {
+    const int groups = p->groups - g0 < HB_BLOCK ? p->groups - g0 : HB_BLOCK;
+    const char *from = w->row + (size_t)g0 * HB_GROUP * HB_LANE_BYTES;
+    if (is_float)
+      build_f32(w->tables, from, groups);
+    else
+      build_s16(w->tables, from, groups);
+    const int reach = is_float ? 0 : reach_s16((const int16_t *)from, groups * HB_GROUP);
+    for (int i = 0; i < uses; ++i) {
+      const size_t at = (size_t)w->uses[i].ky * (size_t)p->groups + (size_t)g0;
+      add_block(w, p, w->uses[i].slot, c->index + at * (size_t)p->out_padded, groups, reach,
+                is_float);
+    }
+  }
 }
 
 HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, const void *how,
@@ -238,27 +288,12 @@ HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, cons
   for (int64_t r = 0; r <= last; ++r) {
     const int64_t high = r / g->stride_h < p->steps - 1 ? r / g->stride_h : p->steps - 1;
     const int64_t low = r <= span ? 0 : (r - span + g->stride_h - 1) / g->stride_h;
-    bool used = false;
-    for (int64_t t = low; t <= high; ++t) used |= (r - t * g->stride_h) % g->dilation_h == 0;
+    const int uses = find_uses(w->uses, p, r, low, high);
     int64_t rows[HB_LANES_S8];
-    if (used && find_rows(rows, &map, p, r)) {
+    if (uses && find_rows(rows, &map, p, r)) {
       pack_row(w, p, rows, x, in_zero, is_float);
-      for (int g0 = 0; g0 < p->groups; g0 += HB_BLOCK) {
-        const int groups = p->groups - g0 < HB_BLOCK ? p->groups - g0 : HB_BLOCK;
-        const char *from = w->row + (size_t)g0 * HB_GROUP * HB_LANE_BYTES;
-        if (is_float)
-          build_f32(w->tables, from, groups);
-        else
-          build_s16(w->tables, from, groups);
-        const int reach = is_float ? 0 : reach_s16(from, groups * HB_GROUP);
-        for (int64_t t = low; t <= high; ++t) {
-          const int64_t offset = r - t * g->stride_h;
-          if (offset % g->dilation_h) continue;
-          const size_t at = (size_t)(offset / g->dilation_h) * (size_t)p->groups + (size_t)g0;
-          add_block(w, p, (int)(t % p->slots), c->index + at * (size_t)p->out_padded, groups,
-                    reach, is_float);
-        }
-      }
+      if (p->is_far) fetch_ahead(w, p, &map, r, low, x, y, is_float ? 4 : 1);
+      add_row(c, p, w, uses, is_float);
     }
     if (low * g->stride_h + span == r) finish_row(w, p, &map, (int)low, how, y, is_float);
   }

@@ -35,6 +35,7 @@ typedef struct {
 static _Thread_local struct {
   hb_layer *layer;
   graph_state *state;
+  bool refused;
 } handed_over;
 static _Thread_local int claimed_last;
 
@@ -56,16 +57,16 @@ static bool contains(const tfl_ints *list, int value) {
 }
 
 static void *kernel_init(tfl_context *c, const char *buffer, size_t length) {
+  (void)c;
   (void)length;
   const tfl_delegate_params *p = (const void *)buffer;
   hb_layer *l = handed_over.layer;
-  if (!p || !l || !contains(p->nodes_to_replace, l->node)) return NULL;
-  // Only the layer's own result may be wanted by others: the rebuilt filter is never made.
-  if (!p->output_tensors || p->output_tensors->size != 1 || p->output_tensors->data[0] != l->y) {
-    c->report_error(c, "hashbwn: the filter of layer %d is used outside of it; run this file "
-                       "without the delegate", l->node);
-    return NULL;
-  }
+  // Only the layer's own result may be wanted by others: the rebuilt filter is never made. That an
+  // interpreter preserves all tensors shows here only, by a part for every operator.
+  handed_over.refused |= !p || !l || !contains(p->nodes_to_replace, l->node) ||
+                         !p->output_tensors || p->output_tensors->size != 1 ||
+                         p->output_tensors->data[0] != l->y;
+  if (handed_over.refused) return NULL;
   kernel *k = calloc(1, sizeof *k);
   if (!k) return NULL;
   k->layer = l;
@@ -184,9 +185,13 @@ static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_laye
   list.nodes[list.size++] = l->node;
   handed_over.layer = l;
   handed_over.state = state;
+  handed_over.refused = false;
   const int status = c->replace_node_subsets(c, registration(), (const tfl_ints *)&list, d);
   hb_layer_free(handed_over.layer);  // NULL when a kernel took it
   handed_over.layer = NULL;
+  if (handed_over.refused)
+    return fail(c, "the unpacked weights of a layer are asked for, but never made: leave out the "
+                   "delegate or experimental_preserve_all_tensors");
   return status;
 }
 

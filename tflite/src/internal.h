@@ -13,9 +13,14 @@
 enum { HB_GROUP = 5, HB_ENTRIES = 32, HB_LANE_BYTES = 64, HB_BLOCK = 8, HB_CHANNELS = 4 };
 enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
 // CPU cycles of work that one thread does sooner than several: sharing costs as much. Sanitizer
-// builds set 0, so that threads meet every shape.
+// builds set 0, here and below, so that every shape goes the longer way.
 #ifndef HB_ALONE
 #define HB_ALONE 30000
+#endif
+// Bytes of an image and its result beyond which both are fetched ahead: a quarter of a small
+// second-level cache.
+#ifndef HB_FAR
+#define HB_FAR (1 << 17)
 #endif
 
 // What a tile of lanes does, worked out from the geometry before anything runs. A lane is one
@@ -32,6 +37,7 @@ typedef struct {
   int row_elems;     // k_w * in_c
   int groups;        // of HB_GROUP row elements
   int out_padded;    // out_c rounded up to 8
+  bool is_far;       // worth fetching ahead
   size_t per_thread; // bytes of workspace per thread
 } hb_plan;
 

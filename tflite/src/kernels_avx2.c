@@ -10,34 +10,34 @@
 #define HB_ISA(x) x##_avx2
 #define FN static inline __attribute__((always_inline)) HB_TARGET
 
-FN void transpose8(__m256 r[8]) {
-  __m256 t[8], u[8];
-  for (int i = 0; i < 4; ++i) {
-    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; ++i)
-    for (int k = 0; k < 2; ++k) {
-      u[4 * i + 2 * k] = _mm256_shuffle_ps(t[4 * i + k], t[4 * i + 2 + k], 0x44);
-      u[4 * i + 2 * k + 1] = _mm256_shuffle_ps(t[4 * i + k], t[4 * i + 2 + k], 0xee);
-    }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm256_permute2f128_ps(u[i], u[4 + i], 0x20);
-    r[4 + i] = _mm256_permute2f128_ps(u[i], u[4 + i], 0x31);
-  }
+// Two rows of four floats in one register.
+FN __m256 load_pair(const float *low, const float *high) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high), 1);
+}
+
+// Transposes the 4x4 blocks in both halves of four registers.
+FN void transpose4(__m256 r[4]) {
+  const __m256 a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+  const __m256 c = _mm256_unpacklo_ps(r[2], r[3]), d = _mm256_unpackhi_ps(r[2], r[3]);
+  r[0] = _mm256_shuffle_ps(a, c, 0x44);
+  r[1] = _mm256_shuffle_ps(a, c, 0xee);
+  r[2] = _mm256_shuffle_ps(b, d, 0x44);
+  r[3] = _mm256_shuffle_ps(b, d, 0xee);
 }
 
 FN void pack_f32(const char *const *from, int channels, float *x) {
   for (int half = 0; half < HB_LANES_F32; half += 8) {
+    const char *const *at = from + half;
     int c = 0;
-    for (; c + 8 <= channels; c += 8) {
-      __m256 r[8];
-      for (int l = 0; l < 8; ++l) r[l] = _mm256_loadu_ps((const float *)from[half + l] + c);
-      transpose8(r);
-      for (int i = 0; i < 8; ++i) _mm256_store_ps(x + (c + i) * HB_LANES_F32 + half, r[i]);
+    for (; c + 4 <= channels; c += 4) {
+      __m256 r[4];
+      for (int l = 0; l < 4; ++l)
+        r[l] = load_pair((const float *)at[l] + c, (const float *)at[l + 4] + c);
+      transpose4(r);
+      for (int i = 0; i < 4; ++i) _mm256_store_ps(x + (c + i) * HB_LANES_F32 + half, r[i]);
     }
     for (; c < channels; ++c)
-      for (int l = half; l < half + 8; ++l) x[c * HB_LANES_F32 + l] = ((const float *)from[l])[c];
+      for (int l = 0; l < 8; ++l) x[c * HB_LANES_F32 + half + l] = ((const float *)at[l])[c];
   }
 }
 
@@ -79,29 +79,49 @@ FN void pack_s8(const char *const *from, int channels, int zero, int16_t *x) {
   }
 }
 
+FN int reach_s16(const int16_t *row, int rows) {
+  __m256i a = _mm256_setzero_si256(), b = a;
+  for (int i = 0; i < rows; ++i, row += HB_LANES_S8) {
+    a = _mm256_add_epi16(a, _mm256_abs_epi16(_mm256_load_si256((const __m256i *)row)));
+    b = _mm256_add_epi16(b, _mm256_abs_epi16(_mm256_load_si256((const __m256i *)(row + 16))));
+  }
+  a = _mm256_max_epi16(a, b);
+  const __m128i m = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  // The smallest of what is missing to the largest number: there is no maximum across a vector.
+  const __m128i missing = _mm_minpos_epu16(_mm_sub_epi16(_mm_set1_epi16(INT16_MAX), m));
+  return INT16_MAX - _mm_extract_epi16(missing, 0);
+}
+
+// values[0 .. 7], zero from `many` on.
+FN __m256 load_some(const float *values, int many) {
+  if (many == 8) return _mm256_loadu_ps(values);
+  float some[8] = {0};
+  memcpy(some, values, (size_t)many * 4);
+  return _mm256_loadu_ps(some);
+}
+
 FN void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   const __m256 lo = _mm256_set1_ps(how->lo), hi = _mm256_set1_ps(how->hi);
-  for (int n = 0; n < channels; n += 8) {
+  for (int n = 0; n < channels; n += 8, sums += 8 * HB_LANES_F32) {
     const int many = channels - n < 8 ? channels - n : 8;
-    float alpha[8] = {0}, bias[8] = {0};
-    memcpy(alpha, how->alpha + n, (size_t)many * 4);
-    if (how->bias) memcpy(bias, how->bias + n, (size_t)many * 4);
-    const __m256 a = _mm256_loadu_ps(alpha), b = _mm256_loadu_ps(bias);
-    for (int half = 0; half < HB_LANES_F32; half += 8) {
-      __m256 r[8];
-      for (int i = 0; i < 8; ++i)
-        r[i] = _mm256_load_ps(sums + (n + i) * HB_LANES_F32 + half);
-      transpose8(r);
-      for (int l = 0; l < 8; ++l) {
-        if (!to[half + l]) continue;
+    const __m256 a = load_some(how->alpha + n, many);
+    const __m256 b = how->bias ? load_some(how->bias + n, many) : _mm256_setzero_ps();
+    for (int part = 0; part < HB_LANES_F32; part += 4) {
+      const float *from = sums + part;
+      __m256 r[4];
+      for (int i = 0; i < 4; ++i)
+        r[i] = load_pair(from + i * HB_LANES_F32, from + (4 + i) * HB_LANES_F32);
+      transpose4(r);
+      for (int l = 0; l < 4; ++l) {
+        if (!to[part + l]) continue;
         // max(lo, v) and min(hi, v) return v where it is NaN, as the portable code does.
         const __m256 v = _mm256_min_ps(hi, _mm256_max_ps(lo, _mm256_fmadd_ps(r[l], a, b)));
         if (many == 8) {
-          _mm256_storeu_ps((float *)to[half + l] + n, v);
+          _mm256_storeu_ps((float *)to[part + l] + n, v);
         } else {
           float tail[8];
           _mm256_storeu_ps(tail, v);
-          memcpy((float *)to[half + l] + n, tail, (size_t)many * 4);
+          memcpy((float *)to[part + l] + n, tail, (size_t)many * 4);
         }
       }
     }

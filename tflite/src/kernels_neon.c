@@ -72,6 +72,13 @@ FN void pack_s8(const char *const *from, int channels, int zero, int16_t *x) {
   }
 }
 
+FN int reach_s16(const int16_t *row, int rows) {
+  int16x8_t total[4] = {vdupq_n_s16(0), vdupq_n_s16(0), vdupq_n_s16(0), vdupq_n_s16(0)};
+  for (int i = 0; i < rows; ++i, row += HB_LANES_S8)
+    for (int v = 0; v < 4; ++v) total[v] = vaddq_s16(total[v], vabsq_s16(vld1q_s16(row + 8 * v)));
+  return vmaxvq_s16(vmaxq_s16(vmaxq_s16(total[0], total[1]), vmaxq_s16(total[2], total[3])));
+}
+
 FN void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   const float32x4_t lo = vdupq_n_f32(how->lo), hi = vdupq_n_f32(how->hi);
   for (int n = 0; n < channels; n += 4) {

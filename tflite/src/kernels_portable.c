@@ -18,6 +18,15 @@ static void pack_s8(const char *const *from, int channels, int zero, int16_t *x)
       x[c * HB_LANES_S8 + l] = (int16_t)((signed char)from[l][c] - zero);
 }
 
+// The largest |sum| any choice of signs can reach in any lane over `rows` rows of activations.
+static int reach_s16(const int16_t *row, int rows) {
+  int16_t total[HB_LANES_S8] = {0}, most = 0;
+  for (int i = 0; i < rows; ++i, row += HB_LANES_S8)
+    for (int l = 0; l < HB_LANES_S8; ++l) total[l] += (int16_t)(row[l] < 0 ? -row[l] : row[l]);
+  for (int l = 0; l < HB_LANES_S8; ++l) most = total[l] > most ? total[l] : most;
+  return most;
+}
+
 // to[lane][n] = clamp(sums[n][lane] * alpha[n] + bias[n]) where to[lane] is not NULL
 static void store_f32(const float *sums, int channels, const hb_scale *how, char *const *to) {
   for (int l = 0; l < HB_LANES_F32; ++l) {

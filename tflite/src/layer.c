@@ -95,8 +95,8 @@ static bool read_bias(hb_layer *l, const tfl_tensor *b) {
   return true;
 }
 
-// Whether our kernels beat the runtime's own on this CPU, from benchmarks/kernels.md. A filter that
-// is built by operators never reaches the runtime's fast kernels.
+// Whether our kernels beat the runtime's own on this CPU, from benchmarks/kernels/kernels.md. A
+// filter that is built by operators never reaches the runtime's fast kernels.
 static bool worth_it(const hb_layer *l, const hb_filter *f) {
   if (f->is_decoded) return true;
   if (!l->is_conv) {

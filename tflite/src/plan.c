@@ -83,6 +83,10 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
   p->segments = (int)divide_up(g->out_h, p->steps);
   p->lane_count = (int64_t)g->batch * p->segments * g->out_w;
   p->tiles = (int)divide_up(p->lane_count, lanes);
+  const int64_t elements = (int64_t)g->in_h * g->in_w * g->in_c +
+                           (int64_t)g->out_h * g->out_w * g->out_c;
+  // A row of a 1x1 convolution is too little work to pay for fetching.
+  p->is_far = g->k_h > 1 && elements * (lanes == HB_LANES_F32 ? 4 : 1) > HB_FAR;
   const int64_t live = (int64_t)(g->k_h - 1) * g->dilation_h / g->stride_h + 1;
   p->slots = (int)(live < p->steps ? live : p->steps);
   // Workspace of one thread; conv_lut.h carves it in this order.
@@ -99,7 +103,8 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
                   3 * acc * (size_t)p->slots +                        // int16 and int32 sums
                   acc +                                               // requantised
                   hb_round_up((size_t)g->k_w * (size_t)lanes * sizeof(int64_t), 64) +  // columns
-                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +
+                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +  // states
+                  hb_round_up((size_t)p->slots * 2 * sizeof(int), 64) +  // uses
                   hb_round_up((size_t)g->in_c * sizeof(float), 64);  // a pixel of padding
   return true;
 }
