@@ -140,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, epochs: int) -> None:
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--threads", type=int, help="CPU threads (all)")
     add("--bfloat16", action="store_true", help="multiply in bfloat16, on CPUs that can")
-    add("--plot", type=Path, help="draw accuracy by epoch to this file (.png, .svg)")
+    add("--plot", type=Path, help="draw accuracy by step to this file (.png, .svg)")
     add("--overwrite", action="store_true", help="allow replacing that file")
 
 
@@ -180,7 +180,7 @@ def run(task: Task, args: argparse.Namespace) -> None:
     results = load(args.output)
     print(table(results))
     if args.plot:
-        plot(results, args.plot, args.overwrite)
+        plot([r for r in results if r["epochs"] == args.epochs], args.plot, args.overwrite)
 
 
 def path_of(args: argparse.Namespace, row: str, seed: int) -> Path:
@@ -280,7 +280,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path, overwrite: bool) -> None:
-    """Draw accuracy by epoch, a line for each run."""
+    """Draw accuracy by training step, a line for each run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -294,8 +294,9 @@ def plot(results: list[dict[str, Any]], path: Path, overwrite: bool) -> None:
         told.add(row)
         percent = [100 * value for value in found["accuracy"]]
         lines.append(percent)
-        axes.plot(percent, ".-", color=colours[row], label=label, alpha=0.7)
-    axes.set_xlabel("epoch")
+        steps = found["images"] // found["batch"] * np.arange(len(percent))
+        axes.plot(steps, percent, ".-", color=colours[row], label=label, alpha=0.7)
+    axes.set_xlabel("training step")
     axes.set_ylabel("test accuracy, %")
     top = max(percent[-1] for percent in lines)
     axes.set_ylim(bottom=top - 20)

@@ -105,7 +105,8 @@ def parser(description: str, *, epochs: int, further: int) -> argparse.ArgumentP
     add("--float-model", type=Path, help="a trained float network: used instead of training one")
     add("--width", type=float, default=1.0, help="factor of all channel numbers (1)")
     add("--epochs", type=int, default=epochs, help=f"of the float training ({epochs})")
-    add("--further", type=int, default=further, help=f"of each binary training ({further})")
+    about = f"of each binary training; 0: none ({further})"
+    add("--further", type=int, default=further, help=about)
     add("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3], help="step sizes to try")
     add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="what to compare (all)")
     add("--seeds", type=int, default=3, help="runs of everything (3)")
@@ -129,9 +130,9 @@ def prepare(args: argparse.Namespace) -> None:
     Raises:
         HashBWNError: a number that makes no sense, or a file that cannot be written.
     """
-    for name in ("epochs", "further", "seeds", "batch", "images"):
-        if getattr(args, name) < 1:
-            raise hb.HashBWNError(f"--{name} is {getattr(args, name)}: give 1 or more.")
+    for name, least in (("epochs", 1), ("further", 0), ("seeds", 1), ("batch", 1), ("images", 1)):
+        if getattr(args, name) < least:
+            raise hb.HashBWNError(f"--{name} is {getattr(args, name)}: give {least} or more.")
     if args.width <= 0 or min(args.rates) <= 0:
         raise hb.HashBWNError(
             f"--width {args.width} and --rates {args.rates} must be greater than 0."
@@ -165,10 +166,12 @@ def run(experiment: Experiment, args: argparse.Namespace) -> dict[str, Any]:
     study = Study(experiment, args)
     for seed in range(args.seeds):
         study.float_network(seed)
-        if args.control:
+        if args.control and args.further:
             study.trained("float-trained", seed)
         for start in args.starts:
             study.start(start, seed)
+        if not args.further:
+            continue
         for start in args.starts:
             study.trained(f"{start}-trained", seed)
         if "ours" in args.starts:

@@ -1,4 +1,7 @@
-"""Writes kernels.md from the JSON of run.py and arm.py: python table.py kernels.json arm.json."""
+"""Writes kernels.md from the JSON of run.py, of one machine or several, and of arm.py.
+
+    python table.py kernels.json kernels_avx512.json arm.json > kernels.md
+"""
 
 import json
 import math
@@ -68,14 +71,17 @@ def arm_tables(result):
 
 
 def main():
-    x86, arm = (json.loads(Path(p).read_text()) for p in sys.argv[1:3])
+    *x86, arm = (json.loads(Path(p).read_text()) for p in sys.argv[1:])
     print("# Native 1-bit kernels against XNNPACK\n")
-    print(f"{x86['cpu']}, {x86['cpus']} cores, TensorFlow {x86['tensorflow']},")
-    print(f"our kernels: {x86['kernels']}. Ratio = XNNPACK's time / ours, medians of interleaved")
-    print("runs; quartiles of the per-round ratio. The ceiling is the core loop's: two 32-byte")
-    print("loads a cycle, each of 8 float or 16 int16 pixels times 5 weights.")
-    print(x86.get("how", ""))
-    print("\n".join([*tables(x86), *arm_tables(arm)]))
+    print("Ratio = XNNPACK's time / ours, medians of interleaved runs; quartiles of the per-round")
+    print("ratio. The ceiling is the core loop's: two 32-byte loads a cycle, each of 8 float or 16")
+    print("int16 pixels times 5 weights.")
+    for machine in x86:
+        print(f"\n## {machine['cpu']}, {machine['cpus']} cores\n")
+        print(f"TensorFlow {machine['tensorflow']}, our kernels: {machine['kernels']}.")
+        print(machine.get("how", ""))
+        print("\n".join(tables(machine)))
+    print("\n".join(arm_tables(arm)))
 
 
 if __name__ == "__main__":
