@@ -144,6 +144,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, epochs: int) -> None:
     add("--overwrite", action="store_true", help="allow replacing that file")
 
 
+def main(parser: argparse.ArgumentParser, make: Callable[[argparse.Namespace], Task]) -> int:
+    """Parse, prepare and run the task that ``make`` gives for the arguments; exit status 0."""
+    args = parser.parse_args()
+    prepare(args)
+    run(make(args), args)
+    return 0
+
+
 def prepare(args: argparse.Namespace) -> None:
     """Check the arguments and set TensorFlow up; before anything is computed.
 

@@ -30,10 +30,7 @@ FLOAT_RATE = 3e-3
 
 def main() -> int:
     """Do the runs, print the table, draw the plot; returns the exit status."""
-    args = parser().parse_args()
-    ablation.prepare(args)
-    ablation.run(task(args), args)
-    return 0
+    return ablation.main(parser(), task)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """Writes kernels.md from the JSON of run.py, of one machine or several, and of arm.py.
 
-    python table.py kernels.json kernels_avx512.json arm.json > kernels.md
+python table.py kernels.json kernels_avx512.json arm.json > kernels.md
 """
 
 import json
