@@ -332,7 +332,11 @@ def test_interrupt_says_so_and_leaves_nothing(made, tmp_path, capsys, monkeypatc
 def test_real_interrupt_of_the_demo(tmp_path):
     pytest.importorskip("sklearn")
     command = [sys.executable, "-m", "hashbwn_keras.cli", "demo", "--output", tmp_path / "demo"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    # Jobs that a shell runs in the background ignore interrupts, and so would what they start.
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options
+    ) as process:
         try:
             lines = [process.stderr.readline()]
             while lines[-1] and "data:" not in lines[-1]:
