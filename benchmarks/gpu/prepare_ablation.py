@@ -78,25 +78,26 @@ def _start(row: str, seed: int, task: Any, images: Any, args: Any) -> tf.keras.M
 
 
 def read(folder: Path, results: Path, example: Any, args: Any) -> None:
-    """Write models and results as the example does, after TensorFlow found the same accuracy."""
+    """Write models and results as the example does; prints what TensorFlow finds of them."""
     task = example.task(args)
     score = ablation.Score(task.images("test"), task.data.test_labels)
-    for job in json.loads((folder / "jobs.json").read_text()):
-        for row, seed in ((row, seed) for row in args.rows for seed in args.seeds):
-            path = ablation.path_of(args, row, seed)
-            done = results / f"{job['name']}.json"
-            if job["name"] != _name(args, row, seed) or path.exists() or not done.exists():
-                continue
-            found = json.loads(done.read_text())
-            model = hb.load_model(args.output / f"{row}-{seed}.start.keras")
-            model.set_weights(weights(folder, results, job))
-            hb.save_model(model, path.with_suffix(".keras"), overwrite=True)
-            accuracy = found["accuracy"]["test"]
-            print(f"{path.stem}: {accuracy[-1]:.2%} there, {score(model):.2%} here", flush=True)
-            kept = {"row": row, "seed": seed, "images": job["train"], "batch": args.batch}
-            kept |= {k: found[k] for k in ("epochs", "rate", "seconds", "device")}
-            kept["accuracy"] = [round(value, 4) for value in accuracy]
-            atomic_write(path, json.dumps(kept).encode() + b"\n")
+    jobs = {job["name"]: job for job in json.loads((folder / "jobs.json").read_text())}
+    for row, seed in ((row, seed) for row in args.rows for seed in args.seeds):
+        path = ablation.path_of(args, row, seed)
+        job = jobs.get(_name(args, row, seed))
+        done = results / f"{_name(args, row, seed)}.json"
+        if job is None or path.exists() or not done.exists():
+            continue
+        found = json.loads(done.read_text())
+        model = hb.load_model(args.output / f"{row}-{seed}.start.keras")
+        model.set_weights(weights(folder, results, job))
+        hb.save_model(model, path.with_suffix(".keras"), overwrite=True)
+        accuracy = found["accuracy"]["test"]
+        print(f"{path.stem}: {accuracy[-1]:.2%} there, {score(model):.2%} here", flush=True)
+        kept = {"row": row, "seed": seed, "images": job["train"], "batch": args.batch}
+        kept |= {k: found[k] for k in ("epochs", "rate", "seconds", "device")}
+        kept["accuracy"] = [round(value, 4) for value in accuracy]
+        atomic_write(path, json.dumps(kept).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -242,8 +242,9 @@ def test_all_tensors_preserved():
         i = interpreter(packed, preserve=True)
     except RuntimeError as error:
         assert "never made" in str(error)
-    else:
-        i.allocate_tensors()
+        return
+    assert tuple(map(int, tf.__version__.split(".")[:2])) <= (2, 18)
+    i.allocate_tensors()
 
 
 def test_resized_input():
