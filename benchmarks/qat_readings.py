@@ -1,6 +1,7 @@
-"""Ways to use the hash solve in training, at equal budget: ResNet-20, CIFAR-10, distillation.
+"""Ways to use the hash solve in training, at equal budget: VGG9, CIFAR-10, distillation.
 
-    python benchmarks/qat_readings.py --model resnet20_cifar10.h5 --json qat_readings.json
+    python examples/vgg9_cifar.py --output vgg9 --width 0.125 --augment --epochs 60 --further 0
+    python benchmarks/qat_readings.py --floats vgg9 --json qat_readings.json
 
 All start from the same binarised network and train two epochs by Adam, warm-up and cosine:
 
@@ -12,14 +13,16 @@ project  the trained weights V are real; what the network computes with are the 
 relax    as project, but from the float weights, and the network computes with V + s (α B − V)
          where s rises from 0 to 1 over the first 60 % of the steps
 
-The last 5,000 training images are held out and judge. (The float network has seen them, so they
-flatter networks that stay close to it.) Test accuracy is printed beside; nothing was chosen by it.
+The last tenth of the training images, which the float networks have not seen, judges. The first
+seed tries all step sizes of a way, the others take the best. Test accuracy is printed beside;
+nothing was chosen by it.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import hashbwn_keras as hb
 
@@ -36,26 +39,49 @@ from hashbwn_keras.patches import PatchGeometry
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from ablation import Batches, padded
-from resnet20_cifar10 import DEVIATION, MEAN
-from resnet20_cifar10_qat import SHIFT
+from training_helper import bfloat16
+from vgg9_cifar import HELD_OUT, SHIFT, normalisation
 
-HELD_OUT = 5000
 FLIP_EVERY = 10
-METRIC_IMAGES = 512
-RESOLVE_IMAGES = 1024
+METRIC_IMAGES = 2048
+RESOLVE_IMAGES = 8192
 RIDGE = 0.1  # of the mean variance, added to the metric
-TEMPERATURE = 4.0
+TEMPERATURE = hb.training.TEMPERATURE
+OTHERS_RATE = 1e-3  # step size of what is not a binary kernel, where that has one of its own
+
+
+class Case(NamedTuple):
+    """What a run starts from, and how long it trains.
+
+    Attributes:
+        path: file of the float network.
+        solved: file of the binarised one.
+        images: what is trained on.
+        rate: largest step of the binary kernels' variables.
+        epochs: how many.
+        seed: of the order of the images.
+    """
+
+    path: Path
+    solved: Path
+    images: np.ndarray
+    rate: float
+    epochs: int
+    seed: int
 
 
 class Start:
     """Straight-through training: the latent kernels are the variables."""
 
-    def __init__(self, float_model, binary, images, args):
-        self.model, self.images, self.rate = binary, images, args.rate
-        self.kernels = binary_kernels(binary)
-        self.float_model, self.steps = float_model, 0
+    RATES = (3e-4, 1e-3, 3e-3)
+
+    def __init__(self, case):
+        self.model, self.images, self.rate = hb.load_model(case.solved), case.images, case.rate
+        self.others_rate = case.rate
+        self.kernels = binary_kernels(self.model)
+        self.float_model, self.steps = hb.load_model(case.path), 0
         self.geometries = [PatchGeometry.of(kernel.layer) for kernel in self.kernels]
-        self._seen = tf.keras.Model(binary.inputs, [k.layer.input for k in self.kernels])
+        self._seen = tf.keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
 
     def moved(self, gradients):
         """Pairs of gradients and variables, from the gradients of the kernels."""
@@ -106,9 +132,11 @@ class Resolve(Start):
 class Project(Start):
     """The network computes with the hash of real-valued weights."""
 
-    def __init__(self, float_model, binary, images, args):
-        super().__init__(float_model, binary, images, args)
-        self.rate = args.relative_rate
+    RATES = (3e-3, 1e-2, 3e-2)  # of weights in units of their scale
+
+    def __init__(self, case):
+        super().__init__(case)
+        self.others_rate = OTHERS_RATE
         solved = [kernel.codes() for kernel in self.kernels]
         self.codes = [tf.Variable(s.codes.astype(np.float32)) for s in solved]
         self.target = [tf.Variable(codes) for codes in self.codes]  # in units of the scale
@@ -118,7 +146,8 @@ class Project(Start):
         pairs = []
         for i, upstream in enumerate(gradients):
             scale = tf.exp(self.log_scales[i])
-            of_scale = tf.reduce_sum(upstream * self.codes[i], (0, 1, 2)) * scale
+            axes = self.kernels[i].axes
+            of_scale = tf.reduce_sum(upstream * self.codes[i], axes) * scale
             pairs += [(upstream * scale, self.target[i]), (of_scale, self.log_scales[i])]
         return pairs
 
@@ -139,10 +168,10 @@ class Project(Start):
 class Relax(Start):
     """From the float weights to their hash little by little."""
 
-    def __init__(self, float_model, binary, images, args):
-        super().__init__(float_model, binary, images, args)
-        self.binary, self.solved = binary, [kernel.codes() for kernel in self.kernels]
-        self.model = hb.load_model(args.model)
+    def __init__(self, case):
+        super().__init__(case)
+        self.binary, self.solved = self.model, [kernel.codes() for kernel in self.kernels]
+        self.model = hb.load_model(case.path)
         layers = {layer.name: layer for layer in self.model.layers}
         self.layers = [layers[kernel.name] for kernel in self.kernels]
         self._seen = tf.keras.Model(self.model.inputs, [layer.input for layer in self.layers])
@@ -223,7 +252,7 @@ def _damped(gram, share):
     return gram + share * np.mean(np.diag(gram)) * np.eye(len(gram))
 
 
-def train(way, float_model, images, args):
+def train(way, case):
     """Train by ``way``; returns the binary network."""
     own = {id(variable) for _, variable in way.moved([tf.zeros(())] * len(way.kernels))}
     kernels = [layer.kernel for layer in getattr(way, "layers", [k.layer for k in way.kernels])]
@@ -235,23 +264,23 @@ def train(way, float_model, images, args):
     @tf.function
     def step(x):
         with tf.GradientTape() as tape:
-            wanted = tf.nn.log_softmax(float_model(x, training=False) / TEMPERATURE)
+            wanted = tf.nn.log_softmax(way.float_model(x, training=False) / TEMPERATURE)
             found = tf.nn.log_softmax(way.model(x, training=True) / TEMPERATURE)
             loss = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), axis=-1))
         gradients = tape.gradient(loss, kernels + others)
         for_kernels.apply_gradients(way.moved(gradients[: len(kernels)]))
         for_others.apply_gradients(zip(gradients[len(kernels) :], others, strict=True))
 
-    prepared = padded(images, SHIFT)
-    length = len(Batches(prepared, 128, SHIFT, args.seed, 0))
-    way.steps = length * args.epochs
-    for number in tqdm(range(way.steps), disable=None):
+    prepared = padded(case.images, SHIFT)
+    length = len(Batches(prepared, 128, SHIFT, case.seed, 0))
+    way.steps = length * case.epochs
+    for number in tqdm(range(way.steps), desc=type(way).__name__, disable=None):
         if number % length == 0:
-            batches = Batches(prepared, 128, SHIFT, args.seed, number // length)
+            batches = Batches(prepared, 128, SHIFT, case.seed, number // length)
         done = number / way.steps
         rate = min(1.0, (number + 1) / (0.05 * way.steps)) * 0.5 * (1 + np.cos(np.pi * done))
         for_kernels.learning_rate.assign(way.rate * rate)
-        for_others.learning_rate.assign(1e-3 * rate)
+        for_others.learning_rate.assign(way.others_rate * rate)
         way.before(number)
         step(tf.constant(batches[number % length]))
     way.before(way.steps)
@@ -262,45 +291,81 @@ def main():
     """Train by every way and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--model", type=Path, required=True)
+    add("--floats", type=Path, required=True, help="folder of vgg9_cifar.py's float networks")
     add("--data-dir", type=Path, help="folder with CIFAR-10's python batches")
     add("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     add("--epochs", type=int, default=2)
-    add("--seed", type=int, default=0)
-    add("--rate", type=float, default=3e-4, help="Adam's, of latent weights")
-    add("--relative-rate", type=float, default=3e-3, help="Adam's, of weights over scales: project")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    add("--images", type=int, default=12000, help="calibration images (12000)")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--threads", type=int)
     add("--bfloat16", action="store_true", help="multiply in bfloat16, on CPUs that can")
-    add("--json", type=Path)
+    add("--json", type=Path, required=True, help="results; runs that it holds are not done again")
     args = parser.parse_args()
     if args.threads:
         tf.config.threading.set_intra_op_parallelism_threads(args.threads)
         tf.config.threading.set_inter_op_parallelism_threads(args.threads)
-    tf.config.optimizer.set_experimental_options(
-        {"auto_mixed_precision_onednn_bfloat16": args.bfloat16}
-    )
     data = datasets.load("cifar10", args.data_dir, seed=0)
-    images, test = ((x - MEAN) / DEVIATION for x in (data.train_images, data.test_images))
-    held = images[-HELD_OUT:][: args.limit], data.train_labels[-HELD_OUT:][: args.limit]
-    tested = test[: args.limit], data.test_labels[: args.limit]
-    float_model = hb.load_model(args.model)
-    found = []
+    mean, deviation = normalisation(data)
+    held = round(HELD_OUT * len(data.train_images))
+    images = ((data.train_images - mean) / deviation).astype(np.float32)
+    test = ((data.test_images - mean) / deviation).astype(np.float32)
+    judges = {
+        "held_out": (images[-held:], data.train_labels[-held:]),
+        "test": (test[: args.limit], data.test_labels[: args.limit]),
+    }
+    found = json.loads(args.json.read_text()) if args.json.exists() else []
     for name in args.ways:
-        tf.keras.utils.set_random_seed(args.seed)
-        binary = hb.binarize(float_model, images[:2048], seed=args.seed)
-        before = hb.codes(binary)
-        train_images = images[:-HELD_OUT][: args.limit]
-        binary = train(WAYS[name](float_model, binary, train_images, args), float_model,
-                       train_images, args)  # fmt: skip
+        for seed in args.seeds:
+            _runs(name, seed, images[:-held][: args.limit], judges, found, args)
+    print(_table(found))
+
+
+def _runs(name, seed, images, judges, found, args):
+    """All runs of a way with a seed that are not done."""
+    way = WAYS[name]
+    path = args.floats / f"seed{seed}" / "float.keras"
+    solved = path.with_name(f"solved{args.images}.keras")
+    if not solved.exists():
+        chosen = np.random.default_rng(seed).permutation(images)[: args.images]
+        hb.save_model(hb.binarize(hb.load_model(path), chosen, seed=seed), solved)
+    for rate in way.RATES if seed == args.seeds[0] else [_best(found, name, args)["rate"]]:
+        row: dict[str, Any] = {"way": name, "rate": rate, "epochs": args.epochs, "seed": seed}
+        if any(row.items() <= other.items() for other in found):
+            continue
+        tf.keras.utils.set_random_seed(seed)
+        case = Case(path, solved, images, rate, args.epochs, seed)
+        before = hb.codes(hb.load_model(solved))
+        with bfloat16(args.bfloat16):
+            binary = train(way(case), case)
         after = hb.codes(binary)
-        row = {"way": name, "epochs": args.epochs, "seed": args.seed}
-        row["held_out"], row["test"] = (_accuracy(binary, *part) for part in (held, tested))
+        row |= {part: _accuracy(binary, *judge) for part, judge in judges.items()}
         row["flipped"] = float(np.mean([(before[k].codes != after[k].codes).mean() for k in after]))
         found.append(row)
-        print(row, flush=True)
-    if args.json:
         atomic_write(args.json, json.dumps(found, indent=1).encode() + b"\n", overwrite=True)
+        print(row, flush=True)
+
+
+def _best(found, name, args):
+    """The run of the first seed that does best on the images held out."""
+    wanted = {"way": name, "epochs": args.epochs, "seed": args.seeds[0]}
+    return max((r for r in found if wanted.items() <= r.items()), key=lambda r: r["held_out"])
+
+
+def _table(found):
+    lines = [
+        "| way | epochs | step | seeds | held out | test | codes that changed |",
+        "|---" * 7 + "|",
+    ]
+    groups = sorted({(row["epochs"], row["way"], row["rate"]) for row in found})
+    for epochs, way, rate in groups:
+        runs = [r for r in found if (r["epochs"], r["way"], r["rate"]) == (epochs, way, rate)]
+        cells = [
+            f"{100 * np.mean([r[key] for r in runs]):.2f}"
+            for key in ("held_out", "test", "flipped")
+        ]
+        lines.append(f"| {way} | {epochs} | {rate:g} | {len(runs)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _accuracy(model, images, labels):

@@ -135,7 +135,8 @@ def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypa
     data = helper.Data(lambda _: batches, batches, batches, lambda _: images)
     experiment = helper.Experiment("toy", lambda: tf.keras.Model(x, y), data)
     parser = helper.parser("", epochs=3, further=1)
-    options = ["--output", str(tmp_path), "--seeds", "1", "--starts", "bwn", "--rates", "1e-3"]
+    options = ["--output", str(tmp_path), "--seeds", "1", "--starts", "bwn", "paper"]
+    options += ["--rates", "1e-3"]
     began = []
 
     def note(_, epoch, logs=None):
@@ -147,8 +148,9 @@ def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypa
     with pytest.raises(KeyboardInterrupt):
         helper.run(experiment, parser.parse_args(options))
     results = helper.run(experiment, parser.parse_args(options))
-    assert began == [0, 1, 1, 2, 0]
-    assert [r["row"] for r in results["runs"]] == ["float", "bwn", "bwn-trained"]
+    assert began == [0, 1, 1, 2, 0, 0]
+    rows = ["float", "bwn", "paper", "bwn-trained", "paper-trained"]
+    assert [r["row"] for r in results["runs"]] == rows
 
 
 def test_other_settings_are_refused(tmp_path, quick, cifar10):
@@ -163,8 +165,8 @@ def test_other_settings_are_refused(tmp_path, quick, cifar10):
     [
         (
             "alexnet_imagenet.py",
-            ("--starts", "paper", "ours", "--control", "--distribute", "mirrored"),
-            ("float", "float-trained", "paper", "ours", "paper-trained", "ours-trained"),
+            ("--starts", "ours", "--control", "--distribute", "mirrored"),
+            ("float", "float-trained", "ours", "ours-trained"),
         ),
         ("resnet18_imagenet.py", ("--starts", "ours"), ("float", "ours", "ours-trained")),
     ],
