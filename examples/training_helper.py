@@ -90,13 +90,16 @@ class Experiment:
     rate: float = 2e-3
 
 
-def parser(description: str, *, epochs: int, further: int) -> argparse.ArgumentParser:
+def parser(
+    description: str, *, epochs: int, further: int, images: int = 2048
+) -> argparse.ArgumentParser:
     """Return a parser of the arguments that all training experiments take.
 
     Args:
         description: first line of the help.
         epochs: default of ``--epochs``.
         further: default of ``--further``.
+        images: default of ``--images``.
     """
     made = argparse.ArgumentParser(description=description)
     add = made.add_argument
@@ -112,7 +115,7 @@ def parser(description: str, *, epochs: int, further: int) -> argparse.ArgumentP
     add("--seeds", type=int, default=3, help="runs of everything (3)")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--batch", type=int, default=128, help="images of a training step (128)")
-    add("--images", type=int, default=2048, help="calibration images (2048)")
+    add("--images", type=int, default=images, help=f"calibration images ({images})")
     add("--control", action="store_true", help="train the float network further as well")
     add("--bfloat16", action="store_true", help="train with bfloat16 products, on CPUs that can")
     add("--threads", type=int, help="CPU threads (all)")

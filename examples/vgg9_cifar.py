@@ -36,7 +36,8 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    made = helper.parser(__doc__.splitlines()[0], epochs=60, further=30)
+    # A Dense layer sees one patch an image, so few images let its codes fit their noise.
+    made = helper.parser(__doc__.splitlines()[0], epochs=60, further=30, images=12000)
     names = ("cifar10", "cifar100", "fashion_mnist")
     made.add_argument("--dataset", choices=names, default="cifar10")
     made.add_argument("--augment", action="store_true", help="shift and mirror training images")
