@@ -6,6 +6,8 @@
 All start from the same binarised network and train two epochs by Adam, warm-up and cosine:
 
 start    nothing more is solved: straight-through training of what ``binarize`` found
+match    the hash's objective as a loss: layers are to keep the float network's outputs, behind
+         their batch-norms, as well as the last one
 resolve  every half epoch each layer's codes are solved again, from the present ones by best single
          flips, to give the float network's outputs on the layer's present inputs
 project  the trained weights V are real; what the network computes with are the codes closest to V
@@ -33,7 +35,8 @@ from tqdm import tqdm
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
-from hashbwn_keras.layers import binary_kernels
+from hashbwn_keras.graph import is_batch_norm, same_layer
+from hashbwn_keras.layers import binary_kernels, float_form
 from hashbwn_keras.moments import Moments
 from hashbwn_keras.patches import PatchGeometry
 
@@ -47,6 +50,7 @@ METRIC_IMAGES = 2048
 RESOLVE_IMAGES = 8192
 RIDGE = 0.1  # of the mean variance, added to the metric
 TEMPERATURE = hb.training.TEMPERATURE
+MATCH_WEIGHT = 1.0  # of the layers' mean relative error, beside the divergence of the outputs
 OTHERS_RATE = 1e-3  # step size of what is not a binary kernel, where that has one of its own
 
 
@@ -83,6 +87,10 @@ class Start:
         self.geometries = [PatchGeometry.of(kernel.layer) for kernel in self.kernels]
         self._seen = tf.keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
 
+    def loss(self, x):
+        """What is minimised: the divergence of the outputs."""
+        return _divergence(self.float_model(x, training=False), self.model(x, training=True))
+
     def moved(self, gradients):
         """Pairs of gradients and variables, from the gradients of the kernels."""
         return list(zip(gradients, (k.variable for k in self.kernels), strict=True))
@@ -104,6 +112,27 @@ class Start:
             moments.update(inputs[i], outputs)
             found.append(moments.statistics(centred=True))
         return found
+
+
+class Match(Start):
+    """Layers are to keep their outputs as well."""
+
+    def __init__(self, case):
+        super().__init__(case)
+        norms = [layer.name for layer in self.model.layers if is_batch_norm(layer)]
+        self._ends = [
+            tf.keras.Model(m.inputs, [*(m.get_layer(name).output for name in norms), m.output])
+            for m in (self.float_model, self.model)
+        ]
+
+    def loss(self, x):
+        *wanted, last = self._ends[0](x, training=False)
+        *found, end = self._ends[1](x, training=True)
+        errors = [
+            tf.reduce_mean((a - b) ** 2) / tf.math.reduce_variance(a)
+            for a, b in zip(wanted, found, strict=True)
+        ]
+        return _divergence(last, end) + MATCH_WEIGHT * tf.add_n(errors) / len(errors)
 
 
 class Resolve(Start):
@@ -171,9 +200,12 @@ class Relax(Start):
     def __init__(self, case):
         super().__init__(case)
         self.binary, self.solved = self.model, [kernel.codes() for kernel in self.kernels]
-        self.model = hb.load_model(case.path)
-        layers = {layer.name: layer for layer in self.model.layers}
-        self.layers = [layers[kernel.name] for kernel in self.kernels]
+        self.model = tf.keras.models.clone_model(self.binary, clone_function=_float_layer)
+        for layer in self.float_model.layers:  # layers got biases where no batch-norm follows
+            weights = layer.get_weights()
+            missing = self.model.get_layer(layer.name).get_weights()[len(weights) :]
+            self.model.get_layer(layer.name).set_weights(weights + [0 * bias for bias in missing])
+        self.layers = [self.model.get_layer(kernel.name) for kernel in self.kernels]
         self._seen = tf.keras.Model(self.model.inputs, [layer.input for layer in self.layers])
         self.target = [tf.Variable(layer.kernel) for layer in self.layers]
         self.codes = [s.codes.astype(np.float32) for s in self.solved]
@@ -209,7 +241,17 @@ class Relax(Start):
         return self.binary
 
 
-WAYS = {"start": Start, "resolve": Resolve, "project": Project, "relax": Relax}
+def _float_layer(layer):
+    return float_form(layer) if binary_kernels(layer) else same_layer(layer.name, layer)
+
+
+def _divergence(wanted, found):
+    """As in :func:`hashbwn_keras.distil`."""
+    p, q = tf.nn.log_softmax(wanted / TEMPERATURE), tf.nn.log_softmax(found / TEMPERATURE)
+    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(p) * (p - q), axis=-1))
+
+
+WAYS = {"start": Start, "match": Match, "resolve": Resolve, "project": Project, "relax": Relax}
 
 
 def flips(gram, cross, codes, most, least=1e-4):
@@ -264,9 +306,7 @@ def train(way, case):
     @tf.function
     def step(x):
         with tf.GradientTape() as tape:
-            wanted = tf.nn.log_softmax(way.float_model(x, training=False) / TEMPERATURE)
-            found = tf.nn.log_softmax(way.model(x, training=True) / TEMPERATURE)
-            loss = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), axis=-1))
+            loss = way.loss(x)
         gradients = tape.gradient(loss, kernels + others)
         for_kernels.apply_gradients(way.moved(gradients[: len(kernels)]))
         for_others.apply_gradients(zip(gradients[len(kernels) :], others, strict=True))
