@@ -16,8 +16,8 @@ relax    as project, but from the float weights, and the network computes with V
          where s rises from 0 to 1 over the first 60 % of the steps
 
 The last tenth of the training images, which the float networks have not seen, judges. The first
-seed tries all step sizes of a way, the others take the best. Test accuracy is printed beside;
-nothing was chosen by it.
+seed tries all step sizes of a way, the others take the best, or every seed those of --rates. Test
+accuracy is printed beside; nothing was chosen by it.
 """
 
 import argparse
@@ -303,7 +303,7 @@ def train(way, case):
     others = [v for v in way.model.trainable_variables if id(v) not in own]
     for_kernels, for_others = tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam()
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x):
         with tf.GradientTape() as tape:
             loss = way.loss(x)
@@ -336,6 +336,7 @@ def main():
     add("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     add("--epochs", type=int, default=2)
     add("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    add("--rates", nargs="+", type=float, help="step sizes for every seed (see above)")
     add("--images", type=int, default=12000, help="calibration images (12000)")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--threads", type=int)
@@ -369,7 +370,8 @@ def _runs(name, seed, images, judges, found, args):
     if not solved.exists():
         chosen = np.random.default_rng(seed).permutation(images)[: args.images]
         hb.save_model(hb.binarize(hb.load_model(path), chosen, seed=seed), solved)
-    for rate in way.RATES if seed == args.seeds[0] else [_best(found, name, args)["rate"]]:
+    first = seed == args.seeds[0]
+    for rate in args.rates or (way.RATES if first else [_best(found, name, args)["rate"]]):
         row: dict[str, Any] = {"way": name, "rate": rate, "epochs": args.epochs, "seed": seed}
         if any(row.items() <= other.items() for other in found):
             continue
