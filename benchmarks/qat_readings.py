@@ -35,13 +35,14 @@ from tqdm import tqdm
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
-from hashbwn_keras.graph import is_batch_norm, same_layer
+from hashbwn_keras.graph import clone, is_batch_norm, same_layer
 from hashbwn_keras.layers import binary_kernels, float_form
 from hashbwn_keras.moments import Moments
 from hashbwn_keras.patches import PatchGeometry
+from hashbwn_keras.training import TEMPERATURE, divergence
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from ablation import Batches, padded
+from ablation import Batches, Score, padded
 from training_helper import bfloat16
 from vgg9_cifar import HELD_OUT, SHIFT, normalisation
 
@@ -49,7 +50,6 @@ FLIP_EVERY = 10
 METRIC_IMAGES = 2048
 RESOLVE_IMAGES = 8192
 RIDGE = 0.1  # of the mean variance, added to the metric
-TEMPERATURE = hb.training.TEMPERATURE
 MATCH_WEIGHT = 1.0  # of the layers' mean relative error, beside the divergence of the outputs
 OTHERS_RATE = 1e-3  # step size of what is not a binary kernel, where that has one of its own
 
@@ -89,7 +89,8 @@ class Start:
 
     def loss(self, x):
         """What is minimised: the divergence of the outputs."""
-        return _divergence(self.float_model(x, training=False), self.model(x, training=True))
+        wanted = self.float_model(x, training=False)
+        return divergence(wanted, self.model(x, training=True), TEMPERATURE)
 
     def moved(self, gradients):
         """Pairs of gradients and variables, from the gradients of the kernels."""
@@ -132,7 +133,7 @@ class Match(Start):
             tf.reduce_mean((a - b) ** 2) / tf.math.reduce_variance(a)
             for a, b in zip(wanted, found, strict=True)
         ]
-        return _divergence(last, end) + MATCH_WEIGHT * tf.add_n(errors) / len(errors)
+        return divergence(last, end, TEMPERATURE) + MATCH_WEIGHT * tf.add_n(errors) / len(errors)
 
 
 class Resolve(Start):
@@ -200,7 +201,7 @@ class Relax(Start):
     def __init__(self, case):
         super().__init__(case)
         self.binary, self.solved = self.model, [kernel.codes() for kernel in self.kernels]
-        self.model = tf.keras.models.clone_model(self.binary, clone_function=_float_layer)
+        self.model = clone(self.binary, _float_layer)
         for layer in self.float_model.layers:  # layers got biases where no batch-norm follows
             weights = layer.get_weights()
             missing = self.model.get_layer(layer.name).get_weights()[len(weights) :]
@@ -241,14 +242,8 @@ class Relax(Start):
         return self.binary
 
 
-def _float_layer(layer):
-    return float_form(layer) if binary_kernels(layer) else same_layer(layer.name, layer)
-
-
-def _divergence(wanted, found):
-    """As in :func:`hashbwn_keras.distil`."""
-    p, q = tf.nn.log_softmax(wanted / TEMPERATURE), tf.nn.log_softmax(found / TEMPERATURE)
-    return TEMPERATURE**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(p) * (p - q), axis=-1))
+def _float_layer(name, layer):
+    return float_form(layer) if binary_kernels(layer) else same_layer(name, layer)
 
 
 WAYS = {"start": Start, "match": Match, "resolve": Resolve, "project": Project, "relax": Relax}
@@ -352,8 +347,8 @@ def main():
     images = ((data.train_images - mean) / deviation).astype(np.float32)
     test = ((data.test_images - mean) / deviation).astype(np.float32)
     judges = {
-        "held_out": (images[-held:], data.train_labels[-held:]),
-        "test": (test[: args.limit], data.test_labels[: args.limit]),
+        "held_out": Score(images[-held:], data.train_labels[-held:]),
+        "test": Score(test[: args.limit], data.test_labels[: args.limit]),
     }
     found = json.loads(args.json.read_text()) if args.json.exists() else []
     for name in args.ways:
@@ -381,7 +376,7 @@ def _runs(name, seed, images, judges, found, args):
         with bfloat16(args.bfloat16):
             binary = train(way(case), case)
         after = hb.codes(binary)
-        row |= {part: _accuracy(binary, *judge) for part, judge in judges.items()}
+        row |= {part: judge(binary) for part, judge in judges.items()}
         row["flipped"] = float(np.mean([(before[k].codes != after[k].codes).mean() for k in after]))
         found.append(row)
         atomic_write(args.json, json.dumps(found, indent=1).encode() + b"\n", overwrite=True)
@@ -408,11 +403,6 @@ def _table(found):
         ]
         lines.append(f"| {way} | {epochs} | {rate:g} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _accuracy(model, images, labels):
-    found = model.predict(images, batch_size=500, verbose=0).argmax(axis=-1)
-    return float((found == labels).mean())
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def distil(
     trainer = tf.keras.Model(student.inputs, student.outputs, name=f"{student.name}_distilled")
     wanted = tf.nest.flatten(frozen(student.inputs, training=False))
     losses = [
-        _divergence(_logits(frozen, a, i), _logits(student, b, i), temperature)
+        divergence(_logits(frozen, a, i), _logits(student, b, i), temperature)
         for i, (a, b) in enumerate(zip(wanted, student.outputs, strict=True))
     ]
     trainer.add_loss(tf.add_n(losses) / len(losses))
@@ -187,7 +187,8 @@ def _logits(model: tf.keras.Model, output: Any, index: int) -> Any:
     return output
 
 
-def _divergence(wanted: Any, found: Any, temperature: float) -> Any:
+def divergence(wanted: Any, found: Any, temperature: float) -> Any:
+    """Return the loss of :func:`distil`, a scalar, for logits ``[batch, ..., classes]``."""
     p, q = tf.nn.log_softmax(wanted / temperature), tf.nn.log_softmax(found / temperature)
     return temperature**2 * tf.reduce_mean(tf.reduce_sum(tf.exp(p) * (p - q), axis=-1))
 
