@@ -5,7 +5,8 @@
 1. train the float network (or load it);
 2. make it binary without training: sign · mean (BWN), the paper's solver, ours;
 3. train each of these further, straight-through, all for the same number of epochs and by the
-   same distillation from the float network, each with its own best step size;
+   same distillation from the float network, each with its own best step size; with ``--labels``
+   also by labels, as BWN and the paper do, and the float network along with them;
 4. export ours of the first seed at 1 bit a weight and verify the file.
 
 The step sizes are compared on images held out of the training set, for the first seed; the other
@@ -15,6 +16,7 @@ goes on where an interrupted one stopped.
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import time
@@ -40,10 +42,13 @@ STARTS: dict[str, dict | None] = {"bwn": None, "paper": PAPER, "ours": {}}
 """Arguments of ``binarize``; None for sign · mean as it is."""
 NAMES = {
     "float": "float",
-    "float-trained": "float, trained further as well",
+    "float-labels": "float, trained further by labels",
     "bwn": "sign(w) · mean of abs(w) (BWN)",
     "paper": "the paper's solver",
     "ours": "`binarize`",
+    "bwn-labels": "trained from BWN by labels",
+    "paper-labels": "trained from the paper's solver by labels",
+    "ours-labels": "trained from `binarize` by labels",
     "bwn-trained": "trained from BWN",
     "paper-trained": "trained from the paper's solver",
     "ours-trained": "trained from `binarize`",
@@ -108,15 +113,16 @@ def parser(
     add("--float-model", type=Path, help="a trained float network: used instead of training one")
     add("--width", type=float, default=1.0, help="factor of all channel numbers (1)")
     add("--epochs", type=int, default=epochs, help=f"of the float training ({epochs})")
-    about = f"of each binary training; 0: none ({further})"
-    add("--further", type=int, default=further, help=about)
+    about = f"epochs of each training further, whole or not; 0: none ({further})"
+    add("--further", type=float, default=further, help=about)
     add("--rates", type=float, nargs="+", default=[3e-4, 1e-3, 3e-3], help="step sizes to try")
     add("--starts", nargs="+", choices=STARTS, default=list(STARTS), help="what to compare (all)")
     add("--seeds", type=int, default=3, help="runs of everything (3)")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--batch", type=int, default=128, help="images of a training step (128)")
     add("--images", type=int, default=images, help=f"calibration images ({images})")
-    add("--control", action="store_true", help="train the float network further as well")
+    add("--labels", action="store_true",
+        help="train all further by labels as well, the float network included")  # fmt: skip
     add("--bfloat16", action="store_true", help="train with bfloat16 products, on CPUs that can")
     add("--threads", type=int, help="CPU threads (all)")
     add("--distribute", choices=("none", "mirrored"), default="none",
@@ -169,12 +175,12 @@ def run(experiment: Experiment, args: argparse.Namespace) -> dict[str, Any]:
     study = Study(experiment, args)
     for seed in range(args.seeds):
         study.float_network(seed)
-        if args.control and args.further:
-            study.trained("float-trained", seed)
         for start in args.starts:
             study.start(start, seed)
         if not args.further:
             continue
+        for start in ("float", *args.starts) if args.labels else ():
+            study.trained(f"{start}-labels", seed)
         for start in args.starts:
             study.trained(f"{start}-trained", seed)
         if "ours" in args.starts and seed == 0:
@@ -242,9 +248,15 @@ class Study:
         return hb.binarize(model, images, seed=seed, **arguments)
 
     def trained(self, row: str, seed: int) -> None:
-        """Train further: with every step size for the first seed, with the best one for others."""
+        """Train further: with every step size for the first seed, with the best one for others.
+
+        Args:
+            row: "{start}-trained", by distillation, or "{start}-labels".
+            seed: of the batches.
+        """
         rates = self.args.rates if seed == 0 else [self._best(row)["rate"]]
-        origin = self.model(row.removesuffix("-trained"), seed)
+        start_row, how = row.rsplit("-", 1)
+        origin = self.model(start_row, seed)
         for rate in rates:
             if self._find(row, seed, rate):
                 continue
@@ -253,9 +265,8 @@ class Study:
             if not path.exists():
                 with self._scope():
                     model = hb.load_model(origin)
-                    # The float network has nothing to learn from itself: it goes on with labels.
-                    control = row == "float-trained"
-                    teacher = None if control else hb.load_model(self.model("float", seed))
+                    by_labels = how == "labels"
+                    teacher = None if by_labels else hb.load_model(self.model("float", seed))
                 self._fit(model, teacher, hb.training.adam, rate, self.args.further, path, seed)
             self._note(row, seed, path, time.perf_counter() - start, rate)
         best = self._best(row) if seed == 0 else self._find(row, seed)
@@ -292,22 +303,24 @@ class Study:
         teacher: tf.keras.Model | None,
         optimizer: Optimizer,
         rate: float,
-        epochs: int,
+        epochs: float,
         path: Path,
         seed: int,
     ) -> None:
         """Train ``model``, by the teacher's outputs or else by labels, and save it to ``path``."""
         tf.keras.utils.set_random_seed(seed)
         batches = self.experiment.data.train(seed)
+        parts = math.ceil(epochs)  # a fraction: so many epochs, cut short alike
+        batches = batches.take(max(1, round(len(batches) * epochs / parts)))
         with self._scope():
             trainer = _learner(model, teacher)
             labels = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            trainer.compile(optimizer(epochs * len(batches), rate), None if teacher else labels)
+            trainer.compile(optimizer(parts * len(batches), rate), None if teacher else labels)
         backups = path.with_suffix(".backup")
         backup = tf.keras.callbacks.BackupAndRestore(str(backups))
-        bar = _Progress(f"{path.stem}, seed {seed}", epochs, len(batches))
+        bar = _Progress(f"{path.stem}, seed {seed}", parts, len(batches))
         with bfloat16(self.args.bfloat16):
-            trainer.fit(batches, epochs=epochs, verbose=0, callbacks=[backup, bar])
+            trainer.fit(batches, epochs=parts, verbose=0, callbacks=[backup, bar])
         hb.save_model(model, path, overwrite=True)
         shutil.rmtree(backups)
 
@@ -315,7 +328,7 @@ class Study:
         return self.strategy.scope() if self.strategy else nullcontext()
 
     def model(self, name: str, seed: int) -> Path:
-        """Where a model is kept: "float", a start, or "{start}-trained-{step size}"."""
+        """Where a model is kept: "float", a start, or "{start}-{how}-{step size}"."""
         folder = self.args.output / f"seed{seed}"
         folder.mkdir(exist_ok=True)
         return folder / f"{name}.keras"

@@ -125,7 +125,8 @@ def test_vgg9(tmp_path, quick, capsys):
     assert times == {path: path.stat().st_mtime_ns for path in out.glob("*/*.keras")}
 
 
-def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypatch):
+def toy_experiment():
+    """A network to be trained in no time, and its three batches an epoch."""
     import training_helper as helper
 
     x = tf.keras.Input((8, 8, 1))
@@ -134,7 +135,27 @@ def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypa
     images = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype(np.float32)
     batches = tf.data.Dataset.from_tensor_slices((images, np.arange(12) % 3)).batch(4)
     data = helper.Data(lambda _: batches, batches, batches, lambda _: images)
-    experiment = helper.Experiment("toy", lambda: tf.keras.Model(x, y), data)
+    return helper.Experiment("toy", lambda: tf.keras.Model(x, y), data)
+
+
+def test_fractions_of_epochs(tmp_path, quick, monkeypatch):
+    import training_helper as helper
+
+    steps = []
+    monkeypatch.setattr(helper._Progress, "on_train_batch_end", lambda *_: steps.append(1))
+    options = ["--output", str(tmp_path), "--seeds", "1", "--starts", "bwn", "--rates", "1e-3"]
+    parser = helper.parser("", epochs=1, further=0)
+    helper.run(toy_experiment(), parser.parse_args([*options, "--further", "0"]))
+    assert len(steps) == 3  # the float network's
+    (tmp_path / "results.json").unlink()
+    helper.run(toy_experiment(), parser.parse_args([*options, "--further", "1.5"]))
+    assert len(steps) == 3 + 4
+
+
+def test_goes_on_at_the_epoch_where_it_was_interrupted(tmp_path, quick, monkeypatch):
+    import training_helper as helper
+
+    experiment = toy_experiment()
     parser = helper.parser("", epochs=3, further=1)
     options = ["--output", str(tmp_path), "--seeds", "1", "--starts", "bwn", "paper"]
     options += ["--rates", "1e-3"]
@@ -166,8 +187,8 @@ def test_other_settings_are_refused(tmp_path, quick, cifar10):
     [
         (
             "alexnet_imagenet.py",
-            ("--starts", "ours", "--control", "--distribute", "mirrored"),
-            ("float", "float-trained", "ours", "ours-trained"),
+            ("--starts", "ours", "--labels", "--distribute", "mirrored"),
+            ("float", "ours", "float-labels", "ours-labels", "ours-trained"),
         ),
         ("resnet18_imagenet.py", ("--starts", "ours"), ("float", "ours", "ours-trained")),
     ],

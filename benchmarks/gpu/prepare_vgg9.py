@@ -39,6 +39,8 @@ def main() -> None:
 
 def write(folder: Path, args: Any) -> None:
     """Write the jobs of the float networks, or solve the starts and write those of the binary."""
+    if args.further % 1:
+        raise hb.HashBWNError(f"--further is {args.further:g}: jobs need a whole number of epochs.")
     data = datasets.load(args.dataset, args.data_dir, seed=0)
     experiment = vgg9_cifar.experiment(args)
     study = helper.Study(experiment, args)
@@ -88,7 +90,7 @@ def _write_binary(made: Jobs, study: helper.Study, args: Any, about: dict) -> No
         weights = model.get_weights()
         for rate in args.rates:
             name = f"{args.output.name}-{start}-trained-{rate:g}-{seed}"
-            made.add(name, network, weights, epochs=args.further, rate=rate, **about)
+            made.add(name, network, weights, epochs=int(args.further), rate=rate, **about)
 
 
 def read(folder: Path, results: Path, args: Any) -> None:
