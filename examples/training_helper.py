@@ -33,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 from resnet20_cifar10 import sign_mean
 from tqdm import tqdm
+from training_results import plot, table
 
 from hashbwn_keras.files import atomic_write, check_writable
 
@@ -40,19 +41,6 @@ PAPER = {"method": "dcc", "centred": False, "repair": False, "compensate": False
 """The paper's problem and solver; batch-norm is re-estimated as it is for ours."""
 STARTS: dict[str, dict | None] = {"bwn": None, "paper": PAPER, "ours": {}}
 """Arguments of ``binarize``; None for sign · mean as it is."""
-NAMES = {
-    "float": "float",
-    "float-labels": "float, trained further by labels",
-    "bwn": "sign(w) · mean of abs(w) (BWN)",
-    "paper": "the paper's solver",
-    "ours": "`binarize`",
-    "bwn-labels": "trained from BWN by labels",
-    "paper-labels": "trained from the paper's solver by labels",
-    "ours-labels": "trained from `binarize` by labels",
-    "bwn-trained": "trained from BWN",
-    "paper-trained": "trained from the paper's solver",
-    "ours-trained": "trained from `binarize`",
-}
 MOMENTUM = 0.9  # of the batch-norms: a short training leaves slower averages behind
 
 
@@ -381,53 +369,6 @@ def accuracy(model: tf.keras.Model, batches: tf.data.Dataset) -> float:
     return right / count
 
 
-def table(results: dict[str, Any]) -> str:
-    """The results as a table in Markdown."""
-    settings = ", ".join(f"{name} {value}" for name, value in results["settings"].items())
-    lines = [settings, "", "| | test accuracy | below float | step |", "|---|---|---|---|"]
-    base = _accuracies(results, "float")
-    for row, name in NAMES.items():
-        found = _accuracies(results, row)
-        if not found:
-            continue
-        gap = np.mean([base[seed] - value for seed, value in found.items()])
-        tested = [r for r in results["runs"] if r["row"] == row and "test" in r]
-        rates = sorted({r["rate"] for r in tested if "rate" in r})
-        values = np.array(list(found.values()))
-        spread = f"{values.mean():.2%} ({values.min():.2%} to {values.max():.2%})"
-        below = "" if row == "float" else f"{100 * gap:.2f}"
-        lines.append(f"| {name} | {spread} | {below} | {' '.join(f'{r:g}' for r in rates)} |")
-    for file in results["files"][:1]:
-        lines += ["", f"File: {file['bytes']:,} bytes, float {file['float_bytes']:,} bytes; "
-                  f"largest error {file['error']:.1e} of the output's range."]  # fmt: skip
-    return "\n".join(lines)
-
-
-def plot(results: dict[str, Any], path: Path, overwrite: bool) -> None:
-    """Draw the accuracies, a dot for each seed.
-
-    Raises:
-        ImportError: no matplotlib.
-        HashBWNError: the file exists and ``overwrite`` is false.
-    """
-    from matplotlib.figure import Figure
-
-    from hashbwn_keras.files import staged
-
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.subplots()
-    rows = [row for row in NAMES if _accuracies(results, row)]
-    for place, row in enumerate(reversed(rows)):
-        values = [100 * value for value in _accuracies(results, row).values()]
-        colour = "tab:red" if row.startswith("ours") else "tab:gray"
-        axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.7)
-    axes.set_yticks(range(len(rows)), [NAMES[row].replace("`", "") for row in reversed(rows)])
-    axes.set_xlabel("test accuracy, %, a dot for each seed")
-    axes.grid(axis="x", alpha=0.3)
-    with staged(path, overwrite) as draft:
-        figure.savefig(draft)
-
-
 class _Progress(tf.keras.callbacks.Callback):
     """A bar on stderr that counts the steps of all epochs."""
 
@@ -446,11 +387,6 @@ class _Progress(tf.keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self._bar.close()
-
-
-def _accuracies(results: dict[str, Any], row: str) -> dict[int, float]:
-    """Test accuracy by seed."""
-    return {r["seed"]: r["test"] for r in results["runs"] if r["row"] == row and "test" in r}
 
 
 def _json(results: dict[str, Any]) -> bytes:
