@@ -148,7 +148,7 @@ def test_labels_and_fractions_of_epochs(tmp_path, quick, monkeypatch):
     helper.run(toy_experiment(), parser.parse_args([*options, "--further", "0"]))
     assert len(steps) == 3  # the float network's
     (tmp_path / "results.json").unlink()
-    options += ["--further", "1.5", "--labels"]
+    options += ["--further", "1.5", "--labels", "--distribute", "mirrored"]
     results = helper.run(toy_experiment(), parser.parse_args(options))
     rows = ["float", "bwn", "float-labels", "bwn-labels", "bwn-trained"]
     assert [r["row"] for r in results["runs"]] == rows
