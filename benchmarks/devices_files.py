@@ -18,6 +18,7 @@ import hashbwn_keras
 
 # isort: split
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras import export
 from hashbwn_keras.demo import datasets
@@ -26,7 +27,7 @@ MEAN = np.float32([0.485, 0.456, 0.406])
 DEVIATION = np.float32([0.229, 0.224, 0.225])
 
 
-def full_integer(model: tf.keras.Model, images: np.ndarray) -> bytes:
+def full_integer(model: tf_keras.Model, images: np.ndarray) -> bytes:
     """TensorFlow's post-training quantization of weights and activations; float ends."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

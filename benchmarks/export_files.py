@@ -25,22 +25,23 @@ import hashbwn_keras
 
 # isort: split
 import tensorflow as tf
+import tf_keras
 from tqdm import tqdm
 
 from hashbwn_keras import export
-from hashbwn_keras.export import interpreters
-from hashbwn_keras.export.filters import read_filters
+from hashbwn_keras.runtime import engines as interpreters
+from hashbwn_keras.tflite.filters import read_filters
 
 MOBILENET = "MobileNet 0.75, depthwise layers binary"
 DELEGATE = "tf.lite + delegate"
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
-def vgg9(seed: int = 0) -> tf.keras.Model:
+def vgg9(seed: int = 0) -> tf_keras.Model:
     """Build 2×128C3–MP2–2×256C3–MP2–2×512C3–MP2–2×1024FC–softmax with batch-norm."""
-    tf.keras.utils.set_random_seed(seed)
-    layers = tf.keras.layers
-    image = x = tf.keras.Input((32, 32, 3), name="image")
+    tf_keras.utils.set_random_seed(seed)
+    layers = tf_keras.layers
+    image = x = tf_keras.Input((32, 32, 3), name="image")
     for block, filters in enumerate((128, 256, 512), 1):
         for number in (1, 2):
             first = (block, number) == (1, 1)
@@ -54,7 +55,7 @@ def vgg9(seed: int = 0) -> tf.keras.Model:
     for number in (1, 2):
         x = hashbwn_keras.HashBinaryDense(1024, use_bias=False, name=f"dense{number}")(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
-    model = tf.keras.Model(image, layers.Dense(10, activation="softmax", name="last")(x))
+    model = tf_keras.Model(image, layers.Dense(10, activation="softmax", name="last")(x))
     model(np.random.default_rng(seed).normal(size=(64, 32, 32, 3)), training=True)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -63,11 +64,11 @@ def vgg9(seed: int = 0) -> tf.keras.Model:
     return model
 
 
-def mobilenet(weights: Path) -> tf.keras.Model:
+def mobilenet(weights: Path) -> tf_keras.Model:
     """Build MobileNet 0.75 for 224×224 with the depthwise kernels made ±mean(abs)."""
-    model = tf.keras.applications.MobileNet(alpha=0.75, weights=str(weights))
+    model = tf_keras.applications.MobileNet(alpha=0.75, weights=str(weights))
     for layer in model.layers:
-        if isinstance(layer, tf.keras.layers.DepthwiseConv2D):
+        if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
             (kernel,) = layer.get_weights()
             scale = np.abs(kernel).mean((0, 1), keepdims=True)
             layer.set_weights([np.where(kernel < 0, -scale, scale)])
@@ -89,7 +90,7 @@ def cifar10(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images(read("data_batch_1"))[:2048], images(test), np.array(test[b"labels"])
 
 
-def files_of(model: tf.keras.Model, calibration: np.ndarray) -> dict[str, bytes]:
+def files_of(model: tf_keras.Model, calibration: np.ndarray) -> dict[str, bytes]:
     """Export ``model`` in every form."""
     integer = {"activations": "int8", "calibration_data": calibration}
     files: dict[str, bytes] = {}
@@ -184,7 +185,7 @@ def accuracy(content: bytes, images: np.ndarray, labels: np.ndarray) -> float:
     return right / (len(images) // size * size)
 
 
-def measure(model: tf.keras.Model, calibration: np.ndarray, seconds: float) -> tuple[dict, dict]:
+def measure(model: tf_keras.Model, calibration: np.ndarray, seconds: float) -> tuple[dict, dict]:
     """Return everything measured on one network, and its files."""
     files = files_of(model, calibration[:512])
     result = {"files": sizes(files)}

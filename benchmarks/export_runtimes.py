@@ -35,20 +35,20 @@ def make(folder):
     import hashbwn_keras
 
     # isort: split
-    import tensorflow as tf
+    import tf_keras
 
     from hashbwn_keras import export
 
-    tf.keras.utils.set_random_seed(0)
-    layers = tf.keras.layers
-    image = tf.keras.Input((28, 28, 64), name="image")
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    image = tf_keras.Input((28, 28, 64), name="image")
     x = hashbwn_keras.HashBinaryConv2D(64, 3, padding="same", activation="relu")(image)
     x = layers.BatchNormalization()(x)
     x = hashbwn_keras.HashBinaryConv2D(63, 3, strides=2, activation="relu")(x)
     x = hashbwn_keras.HashBinaryConv2D(66, 3, dilation_rate=2)(x)
     x = hashbwn_keras.HashBinaryDepthwiseConv2D(3)(x)
     x = hashbwn_keras.HashBinaryDense(50)(layers.Flatten()(x))
-    model = tf.keras.Model(image, x)
+    model = tf_keras.Model(image, x)
     data = np.random.default_rng(0).normal(size=(64, 28, 28, 64)).astype(np.float32)
     integer = {"activations": "int8", "calibration_data": data}
     files = {

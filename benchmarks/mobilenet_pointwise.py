@@ -18,6 +18,7 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.files import atomic_write
 
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--repair", action="store_true", help="with repair across layers")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    model = tf.keras.applications.MobileNet(alpha=0.75, weights=args.weights)
+    model = tf_keras.applications.MobileNet(alpha=0.75, weights=args.weights)
     images = images_in(args.images, args.limit)
     calibration, unseen = images[::2], images[1::2]
     expected = model.predict(unseen, batch_size=50, verbose=0).argmax(-1)

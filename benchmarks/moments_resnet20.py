@@ -23,11 +23,11 @@ import numpy as np
 import hashbwn_keras  # noqa: F401  (selects Keras 2)
 
 # isort: split
-import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.errors import CalibrationWarning
-from hashbwn_keras.hashing import solve
-from hashbwn_keras.moments import Moments, PatchGeometry
+from hashbwn_keras.solver.hashing import solve
+from hashbwn_keras.solver.moments import Moments, PatchGeometry
 
 BATCH = 256
 UNSEEN = slice(20000, 24096)
@@ -50,7 +50,7 @@ def cifar10_images(data_dir, part):
 
 
 def inner_convolutions(model):
-    return [layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)][1:]
+    return [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Conv2D)][1:]
 
 
 def kernels(model):
@@ -62,7 +62,7 @@ def kernels(model):
 def take_moments(model, images, patches=None, seed=0):
     """Statistics of all inner convolutions; wall and processor seconds of moments alone."""
     layers = inner_convolutions(model)
-    watch = tf.keras.Model(model.input, [t for la in layers for t in (la.input, la.output)])
+    watch = tf_keras.Model(model.input, [t for la in layers for t in (la.input, la.output)])
     totals = [
         Moments(PatchGeometry.of(layer), len(images), patches=patches, seed=seed)
         for layer in layers
@@ -150,7 +150,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = tf.keras.models.load_model(options.model, compile=False)
+    model = tf_keras.models.load_model(options.model, compile=False)
     images = cifar10_images(options.data_dir, slice(0, options.images))
     result = {
         "machine": platform.machine(),

@@ -17,16 +17,17 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.files import atomic_write
 
-layers = tf.keras.layers
+layers = tf_keras.layers
 IMAGES = 64
 
 
-def resnet(depth: int) -> tf.keras.Model:
+def resnet(depth: int) -> tf_keras.Model:
     """He's ResNet for 32 × 32 images with ``depth`` layers with weights."""
-    x = tf.keras.Input((32, 32, 3))
+    x = tf_keras.Input((32, 32, 3))
     y = _normed(layers.Conv2D(16, 3, padding="same", use_bias=False)(x))
     y = layers.ReLU()(y)
     for stage, width in enumerate((16, 32, 64)):
@@ -39,7 +40,7 @@ def resnet(depth: int) -> tf.keras.Model:
                 y = _normed(layers.Conv2D(width, 1, strides=2, use_bias=False)(y))
             y = layers.ReLU()(layers.Add()([y, z]))
     y = layers.GlobalAveragePooling2D()(y)
-    return tf.keras.Model(x, layers.Dense(10)(y))
+    return tf_keras.Model(x, layers.Dense(10)(y))
 
 
 def _normed(y: tf.Tensor) -> tf.Tensor:

@@ -31,15 +31,16 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from tqdm import tqdm
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
-from hashbwn_keras.graph import clone, is_batch_norm, same_layer
-from hashbwn_keras.layers import binary_kernels, float_form
-from hashbwn_keras.moments import Moments
-from hashbwn_keras.patches import PatchGeometry
-from hashbwn_keras.training import TEMPERATURE, divergence
+from hashbwn_keras.network.graph import clone, is_batch_norm, same_layer
+from hashbwn_keras.network.layers import binary_kernels, float_form
+from hashbwn_keras.solver.moments import Moments
+from hashbwn_keras.solver.patches import PatchGeometry
+from hashbwn_keras.training.distillation import TEMPERATURE, divergence
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from ablation import Batches, Score, padded
@@ -85,7 +86,7 @@ class Start:
         self.kernels = binary_kernels(self.model)
         self.float_model, self.steps = hb.load_model(case.path), 0
         self.geometries = [PatchGeometry.of(kernel.layer) for kernel in self.kernels]
-        self._seen = tf.keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
+        self._seen = tf_keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
 
     def loss(self, x):
         """What is minimised: the divergence of the outputs."""
@@ -122,7 +123,7 @@ class Match(Start):
         super().__init__(case)
         norms = [layer.name for layer in self.model.layers if is_batch_norm(layer)]
         self._ends = [
-            tf.keras.Model(m.inputs, [*(m.get_layer(name).output for name in norms), m.output])
+            tf_keras.Model(m.inputs, [*(m.get_layer(name).output for name in norms), m.output])
             for m in (self.float_model, self.model)
         ]
 
@@ -145,7 +146,7 @@ class Resolve(Start):
         chosen = np.random.default_rng(number).integers(0, len(self.images), RESOLVE_IMAGES)
         layers = {layer.name: layer for layer in self.float_model.layers}
         wanted = [layers[kernel.name].output for kernel in self.kernels]
-        teacher = tf.keras.Model(self.float_model.inputs, wanted)
+        teacher = tf_keras.Model(self.float_model.inputs, wanted)
         targets = teacher.predict(self.images[chosen], batch_size=128, verbose=0)
         statistics = self.moments(self.images[chosen], targets)
         for kernel, geometry, found in zip(self.kernels, self.geometries, statistics, strict=True):
@@ -207,7 +208,7 @@ class Relax(Start):
             missing = self.model.get_layer(layer.name).get_weights()[len(weights) :]
             self.model.get_layer(layer.name).set_weights(weights + [0 * bias for bias in missing])
         self.layers = [self.model.get_layer(kernel.name) for kernel in self.kernels]
-        self._seen = tf.keras.Model(self.model.inputs, [layer.input for layer in self.layers])
+        self._seen = tf_keras.Model(self.model.inputs, [layer.input for layer in self.layers])
         self.target = [tf.Variable(layer.kernel) for layer in self.layers]
         self.codes = [s.codes.astype(np.float32) for s in self.solved]
         self.scales = [s.scales for s in self.solved]
@@ -296,7 +297,7 @@ def train(way, case):
     kernels = [getattr(k, "latent_variable", k) for k in kernels]
     own |= {id(kernel) for kernel in kernels}
     others = [v for v in way.model.trainable_variables if id(v) not in own]
-    for_kernels, for_others = tf.keras.optimizers.Adam(), tf.keras.optimizers.Adam()
+    for_kernels, for_others = tf_keras.optimizers.Adam(), tf_keras.optimizers.Adam()
 
     @tf.function(autograph=False)
     def step(x):
@@ -370,7 +371,7 @@ def _runs(name, seed, images, judges, found, args):
         row: dict[str, Any] = {"way": name, "rate": rate, "epochs": args.epochs, "seed": seed}
         if any(row.items() <= other.items() for other in found):
             continue
-        tf.keras.utils.set_random_seed(seed)
+        tf_keras.utils.set_random_seed(seed)
         case = Case(path, solved, images, rate, args.epochs, seed)
         before = hb.codes(hb.load_model(solved))
         with bfloat16(args.bfloat16):

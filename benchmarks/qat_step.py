@@ -21,10 +21,11 @@ import hashbwn_keras as hb
 import larq as lq
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.files import atomic_write
 
-layers = tf.keras.layers
+layers = tf_keras.layers
 Make = Callable[..., layers.Layer]
 
 
@@ -32,10 +33,10 @@ def normed(y: tf.Tensor) -> tf.Tensor:
     return layers.BatchNormalization()(y)
 
 
-def resnet20(conv: Make, dense: Make) -> tf.keras.Model:
+def resnet20(conv: Make, dense: Make) -> tf_keras.Model:
     """He's ResNet-20 for 32 × 32 images."""
     del dense
-    x = tf.keras.Input((32, 32, 3))
+    x = tf_keras.Input((32, 32, 3))
     y = layers.ReLU()(normed(layers.Conv2D(16, 3, padding="same", use_bias=False)(x)))
     for stage, width in enumerate((16, 32, 64)):
         for block in range(3):
@@ -45,12 +46,12 @@ def resnet20(conv: Make, dense: Make) -> tf.keras.Model:
             if stride == 2:
                 y = normed(conv(width, 1, strides=2, use_bias=False)(y))
             y = layers.ReLU()(layers.Add()([y, z]))
-    return tf.keras.Model(x, layers.Dense(10)(layers.GlobalAveragePooling2D()(y)))
+    return tf_keras.Model(x, layers.Dense(10)(layers.GlobalAveragePooling2D()(y)))
 
 
-def vgg9(conv: Make, dense: Make) -> tf.keras.Model:
+def vgg9(conv: Make, dense: Make) -> tf_keras.Model:
     """BinaryConnect's network for CIFAR-10, 14 M weights."""
-    x = tf.keras.Input((32, 32, 3))
+    x = tf_keras.Input((32, 32, 3))
     y = layers.ReLU()(normed(layers.Conv2D(128, 3, padding="same", use_bias=False)(x)))
     for i, width in enumerate((128, 256, 256, 512, 512)):
         y = conv(width, 3, padding="same", use_bias=False)(y)
@@ -59,7 +60,7 @@ def vgg9(conv: Make, dense: Make) -> tf.keras.Model:
     y = layers.Flatten()(y)
     for _ in range(2):
         y = layers.ReLU()(normed(dense(1024, use_bias=False)(y)))
-    return tf.keras.Model(x, layers.Dense(10)(y))
+    return tf_keras.Model(x, layers.Dense(10)(y))
 
 
 NETS = {"ResNet-20": (resnet20, 128), "VGG9": (vgg9, 32)}
@@ -75,10 +76,10 @@ def ste_sign(layer: type) -> Make:
     return make
 
 
-def stepper(model: tf.keras.Model, batch: int) -> Callable[[int], tuple[float, float]]:
+def stepper(model: tf_keras.Model, batch: int) -> Callable[[int], tuple[float, float]]:
     """A function that trains so many steps and returns wall-clock and CPU seconds of one."""
-    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(tf.keras.optimizers.Adam(1e-3), loss)
+    loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf_keras.optimizers.Adam(1e-3), loss)
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(batch, 32, 32, 3)).astype(np.float32))
     y = tf.constant(rng.integers(0, 10, batch))

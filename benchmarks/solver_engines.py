@@ -149,7 +149,7 @@ def in_threads(run, channels):
 def numba_engine():
     import numba
 
-    from hashbwn_keras import _search
+    from hashbwn_keras.solver import search as _search
 
     @numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
     def search(G, g, b, steps, first, last):

@@ -17,10 +17,10 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 
-from hashbwn_keras import hashing
 from hashbwn_keras.errors import CalibrationWarning
-from hashbwn_keras.moments import Moments
-from hashbwn_keras.patches import PatchGeometry
+from hashbwn_keras.solver import hashing
+from hashbwn_keras.solver.moments import Moments
+from hashbwn_keras.solver.patches import PatchGeometry
 
 PAGE = 4096
 IMAGES = 256

@@ -19,6 +19,7 @@ import hashbwn_keras as hb
 import moves
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from resnet20_cifar10 import sign_mean
 from tqdm import tqdm
 from training_helper import PAPER, bfloat16
@@ -33,23 +34,23 @@ TEST_BATCH = 500
 Images = np.ndarray
 
 
-def _paper(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
+def _paper(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
     return hb.binarize(model, images, seed=seed, **PAPER)
 
 
-def _ours(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
+def _ours(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
     return hb.binarize(model, images, seed=seed)
 
 
-def _scaled(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
+def _scaled(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
     return sign_mean(model)
 
 
-def _unscaled(model: tf.keras.Model, images: Images, seed: int) -> tf.keras.Model:
+def _unscaled(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
     return sign_mean(model, kernel_quantizer="ste_sign", kernel_constraint="weight_clip")
 
 
-ROWS: dict[str, tuple[str, Callable[[tf.keras.Model, Images, int], tf.keras.Model]]] = {
+ROWS: dict[str, tuple[str, Callable[[tf_keras.Model, Images, int], tf_keras.Model]]] = {
     "ste_sign": ("float weights, Larq's ste_sign, no scale", _unscaled),
     "bwn": ("float weights, sign · mean (BWN)", _scaled),
     "paper": ("the paper's solver", _paper),
@@ -68,7 +69,7 @@ class Task(NamedTuple):
         shift: pixels by which training images may be shifted.
     """
 
-    model: tf.keras.Model
+    model: tf_keras.Model
     data: datasets.Dataset
     mean: np.ndarray
     deviation: np.ndarray
@@ -79,7 +80,7 @@ class Task(NamedTuple):
         return (getattr(self.data, f"{part}_images") - self.mean) / self.deviation
 
 
-class Batches(tf.keras.utils.Sequence):
+class Batches(tf_keras.utils.Sequence):
     """The training images of one epoch in an order of its own, each shifted and mirrored or not.
 
     Args:
@@ -123,7 +124,7 @@ class Score:
     def __init__(self, images: Images, labels: np.ndarray) -> None:
         self._images, self._labels = images, labels
 
-    def __call__(self, model: tf.keras.Model) -> float:
+    def __call__(self, model: tf_keras.Model) -> float:
         found = model.predict(self._images, batch_size=TEST_BATCH, verbose=0).argmax(axis=-1)
         return float((found == self._labels).mean())
 
@@ -196,7 +197,7 @@ def path_of(args: argparse.Namespace, row: str, seed: int) -> Path:
     return args.output / f"{row}-{args.epochs}-{seed}.json"
 
 
-def start(row: str, task: Task, images: Images, seed: int) -> tf.keras.Model:
+def start(row: str, task: Task, images: Images, seed: int) -> tf_keras.Model:
     """The binary network that the training of a row starts from.
 
     Args:
@@ -205,7 +206,7 @@ def start(row: str, task: Task, images: Images, seed: int) -> tf.keras.Model:
         images: training images as the network takes them.
         seed: of the choice of calibration images.
     """
-    tf.keras.utils.set_random_seed(seed)
+    tf_keras.utils.set_random_seed(seed)
     first = np.random.default_rng(seed).permutation(len(images))[:CALIBRATION]
     return ROWS[row][1](task.model, images[first], seed)
 
@@ -253,7 +254,7 @@ def _train(
     atomic_write(path, json.dumps(found).encode() + b"\n")
 
 
-class _Progress(tf.keras.callbacks.Callback):
+class _Progress(tf_keras.callbacks.Callback):
     """A bar on stderr over the steps of all epochs."""
 
     def __init__(self, title: str, steps: int, epochs: int) -> None:

@@ -14,6 +14,7 @@ import hashbwn_keras as hb
 # isort: split
 import imagenet_data
 import tensorflow as tf
+import tf_keras
 import training_helper as helper
 
 CONVOLUTIONS = ((96, 11, 4), (256, 5, 1), (384, 3, 1), (384, 3, 1), (256, 3, 1))
@@ -39,12 +40,12 @@ def main() -> int:
     return 0
 
 
-def _optimizer(steps: int, rate: float) -> tf.keras.optimizers.Optimizer:
-    schedule = tf.keras.optimizers.schedules.CosineDecay(rate, steps)
-    return tf.keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=5e-4)
+def _optimizer(steps: int, rate: float) -> tf_keras.optimizers.Optimizer:
+    schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
+    return tf_keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=5e-4)
 
 
-def alexnet(size: int, classes: int, width: float) -> tf.keras.Model:
+def alexnet(size: int, classes: int, width: float) -> tf_keras.Model:
     """Return the untrained network, which gives logits.
 
     Args:
@@ -52,7 +53,7 @@ def alexnet(size: int, classes: int, width: float) -> tf.keras.Model:
         classes: how many there are.
         width: factor of all channel numbers.
     """
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = inputs = layers.Input((size, size, 3))
     for number, (count, side, stride) in enumerate(CONVOLUTIONS, start=1):
         name, filters = f"conv{number}", helper.channels(count, width)
@@ -64,11 +65,11 @@ def alexnet(size: int, classes: int, width: float) -> tf.keras.Model:
     for name in ("dense1", "dense2"):
         x = layers.Dense(helper.channels(4096, width), use_bias=False, name=name)(x)
         x = _norm_relu(x, name)
-    return tf.keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="alexnet")
+    return tf_keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="alexnet")
 
 
 def _norm_relu(x: tf.Tensor, name: str) -> tf.Tensor:
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = layers.BatchNormalization(momentum=helper.MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 

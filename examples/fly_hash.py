@@ -20,14 +20,14 @@ import hashbwn_keras as hb
 
 # isort: split
 import numpy as np
-import tensorflow as tf
+import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 from vgg9_cifar import vgg9
 
-from hashbwn_keras import hashing
 from hashbwn_keras.demo import datasets, network
 from hashbwn_keras.files import atomic_write, check_writable, staged
+from hashbwn_keras.solver import hashing
 
 EXPANSION = 10
 """Kenyon cells for each input. The fly has 2,000 for 50, which would be many for 784 pixels."""
@@ -80,11 +80,11 @@ def _vectors(
     if args.model:
         model = hb.load_model(args.model)
     else:
-        tf.keras.utils.set_random_seed(0)
+        tf_keras.utils.set_random_seed(0)
         model = vgg9(data.train_images.shape[1:], 10, WIDTH)
         network.train(model, data.train_images[: args.train], data.train_labels[: args.train], 2)
     images = data.train_images[-args.database :], data.test_images[: args.queries]
-    inside = tf.keras.Model(model.inputs, model.get_layer(args.layer).output)
+    inside = tf_keras.Model(model.inputs, model.get_layer(args.layer).output)
     active = [inside.predict(part, batch_size=250, verbose=0) for part in images]
     found = {"pixels": images, "activations": active}
     return {name: _centred(*(x.reshape(len(x), -1) for x in pair)) for name, pair in found.items()}

@@ -14,6 +14,7 @@ import hashbwn_keras as hb
 # isort: split
 import imagenet_data
 import tensorflow as tf
+import tf_keras
 import training_helper as helper
 
 
@@ -30,12 +31,12 @@ def main() -> int:
     return 0
 
 
-def _optimizer(steps: int, rate: float) -> tf.keras.optimizers.Optimizer:
-    schedule = tf.keras.optimizers.schedules.CosineDecay(rate, steps)
-    return tf.keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=1e-4)
+def _optimizer(steps: int, rate: float) -> tf_keras.optimizers.Optimizer:
+    schedule = tf_keras.optimizers.schedules.CosineDecay(rate, steps)
+    return tf_keras.optimizers.SGD(schedule, momentum=0.9, weight_decay=1e-4)
 
 
-def resnet18(size: int, classes: int, width: float) -> tf.keras.Model:
+def resnet18(size: int, classes: int, width: float) -> tf_keras.Model:
     """Return the untrained network (He et al., CVPR 2016), which gives logits.
 
     Args:
@@ -43,7 +44,7 @@ def resnet18(size: int, classes: int, width: float) -> tf.keras.Model:
         classes: how many there are.
         width: factor of all channel numbers.
     """
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     inputs = layers.Input((size, size, 3))
     x = _convolution(inputs, helper.channels(64, width), 7, 2, "stem")
     x = layers.MaxPool2D(3, 2, padding="same", name="pool")(layers.ReLU(name="stem_relu")(x))
@@ -52,12 +53,12 @@ def resnet18(size: int, classes: int, width: float) -> tf.keras.Model:
             stride = 2 if stage > 1 and block == 1 else 1
             x = _block(x, helper.channels(count, width), stride, f"stage{stage}_{block}")
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    return tf.keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="resnet18")
+    return tf_keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="resnet18")
 
 
 def _block(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
     """Two convolutions and a shortcut, which is a 1 × 1 convolution where the shape changes."""
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     shortcut = x
     if stride != 1 or x.shape[-1] != filters:
         shortcut = _convolution(x, filters, 1, stride, f"{name}_shortcut")
@@ -67,7 +68,7 @@ def _block(x: tf.Tensor, filters: int, stride: int, name: str) -> tf.Tensor:
 
 
 def _convolution(x: tf.Tensor, filters: int, side: int, stride: int, name: str) -> tf.Tensor:
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = layers.Conv2D(filters, side, stride, padding="same", use_bias=False, name=name)(x)
     return layers.BatchNormalization(momentum=helper.MOMENTUM, name=f"{name}_norm")(x)
 

@@ -19,7 +19,7 @@ import hashbwn_keras as hb
 
 # isort: split
 import numpy as np
-import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
@@ -79,10 +79,10 @@ def main() -> int:
 
 def _runs(
     row: Row,
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     train: np.ndarray,
     args: argparse.Namespace,
-    measure: Callable[[tf.keras.Model], float],
+    measure: Callable[[tf_keras.Model], float],
 ) -> Iterator[tuple[float, float]]:
     """Accuracy and seconds of a row, once for each seed."""
     for seed in range(args.seeds):
@@ -96,20 +96,20 @@ def _runs(
         yield measure(binary), time.perf_counter() - start
 
 
-def sign_mean(model: tf.keras.Model, **arguments: Any) -> tf.keras.Model:
+def sign_mean(model: tf_keras.Model, **arguments: Any) -> tf_keras.Model:
     """The model with sign · mean kernels, in the layers that binarize would choose.
 
     Args:
         model: float network.
         arguments: changed arguments of the binary layers, such as another ``kernel_quantizer``.
     """
-    from hashbwn_keras.graph import clone, graph_of, same_layer
-    from hashbwn_keras.layers import binary_form
-    from hashbwn_keras.selection import select
+    from hashbwn_keras.binarizer.selection import select
+    from hashbwn_keras.network.graph import clone, graph_of, same_layer
+    from hashbwn_keras.network.layers import binary_form
 
     chosen, _ = select(model, graph_of(model), None)
 
-    def make(name: str, layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    def make(name: str, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if name not in chosen:
             return same_layer(name, layer)
         binary = binary_form(layer)
@@ -120,7 +120,7 @@ def sign_mean(model: tf.keras.Model, **arguments: Any) -> tf.keras.Model:
     return copy
 
 
-def _accuracy(model: tf.keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+def _accuracy(model: tf_keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
     found = model.predict(images, batch_size=500, verbose=0).argmax(axis=-1)
     return float((found == labels).mean())
 

@@ -21,7 +21,7 @@ from hashbwn_keras.demo import datasets
 # isort: split
 import larq as lq
 import numpy as np
-import tensorflow as tf
+import tf_keras
 
 SHIFT = 2
 CHANNELS = (32, 64, 128)
@@ -57,14 +57,14 @@ def task(args: argparse.Namespace) -> ablation.Task:
     return ablation.Task(hb.load_model(path), data, mean, deviation, SHIFT)
 
 
-def vgg(width: float, binary_activations: bool) -> tf.keras.Model:
+def vgg(width: float, binary_activations: bool) -> tf_keras.Model:
     """Return the untrained network: two 3 × 3 convolutions and pooling, three times; logits.
 
     Args:
         width: factor of all channel numbers.
         binary_activations: whether the inner layers see the signs of their inputs.
     """
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = inputs = layers.Input((28, 28, 1))
     for block, count in enumerate(CHANNELS):
         for i in range(2):
@@ -77,26 +77,26 @@ def vgg(width: float, binary_activations: bool) -> tf.keras.Model:
             if not binary_activations:
                 x = layers.ReLU()(x)
     x = layers.Flatten()(x)
-    return tf.keras.Model(inputs, layers.Dense(10)(x), name="small_vgg")
+    return tf_keras.Model(inputs, layers.Dense(10)(x), name="small_vgg")
 
 
-def _convolution(filters: int, quantized: bool) -> tf.keras.layers.Layer:
+def _convolution(filters: int, quantized: bool) -> tf_keras.layers.Layer:
     arguments: dict[str, Any] = {"padding": "same", "use_bias": False}
     if quantized:
         return lq.layers.QuantConv2D(
             filters, 3, input_quantizer="ste_sign", pad_values=1.0, **arguments
         )
-    return tf.keras.layers.Conv2D(filters, 3, **arguments)
+    return tf_keras.layers.Conv2D(filters, 3, **arguments)
 
 
-def _trained(images: np.ndarray, labels: np.ndarray, args: argparse.Namespace) -> tf.keras.Model:
+def _trained(images: np.ndarray, labels: np.ndarray, args: argparse.Namespace) -> tf_keras.Model:
     """The float network, trained on the labels."""
-    tf.keras.utils.set_random_seed(0)
+    tf_keras.utils.set_random_seed(0)
     model = vgg(args.width, args.binary_activations)
     steps = -(-len(images) // args.batch) * args.float_epochs
     model.compile(
         hb.training.adam(steps, FLOAT_RATE),
-        tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     model.fit(images, labels, batch_size=args.batch, epochs=args.float_epochs, verbose=0)
     return model

@@ -31,6 +31,7 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from resnet20_cifar10 import sign_mean
 from tqdm import tqdm
 from training_results import plot, table
@@ -44,7 +45,7 @@ STARTS: dict[str, dict | None] = {"bwn": None, "paper": PAPER, "ours": {}}
 MOMENTUM = 0.9  # of the batch-norms: a short training leaves slower averages behind
 
 
-Optimizer = Callable[[int, float], tf.keras.optimizers.Optimizer]
+Optimizer = Callable[[int, float], tf_keras.optimizers.Optimizer]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Experiment:
     """
 
     name: str
-    build: Callable[[], tf.keras.Model]
+    build: Callable[[], tf_keras.Model]
     data: Data
     optimizer: Optimizer = hb.training.adam
     rate: float = 2e-3
@@ -210,7 +211,7 @@ class Study:
         if self.args.float_model:
             hb.save_model(hb.load_model(self.args.float_model), path, overwrite=True)
         elif not path.exists():
-            tf.keras.utils.set_random_seed(seed)
+            tf_keras.utils.set_random_seed(seed)
             with self._scope():
                 model = self.experiment.build()
             made, rate = self.experiment.optimizer, self.experiment.rate
@@ -227,7 +228,7 @@ class Study:
             hb.save_model(self._binary(row, seed), path)
         self._note(row, seed, path, time.perf_counter() - start)
 
-    def _binary(self, row: str, seed: int) -> tf.keras.Model:
+    def _binary(self, row: str, seed: int) -> tf_keras.Model:
         model = hb.load_model(self.model("float", seed))
         arguments = STARTS[row]
         if arguments is None:
@@ -287,8 +288,8 @@ class Study:
 
     def _fit(
         self,
-        model: tf.keras.Model,
-        teacher: tf.keras.Model | None,
+        model: tf_keras.Model,
+        teacher: tf_keras.Model | None,
         optimizer: Optimizer,
         rate: float,
         epochs: float,
@@ -296,16 +297,16 @@ class Study:
         seed: int,
     ) -> None:
         """Train ``model``, by the teacher's outputs or else by labels, and save it to ``path``."""
-        tf.keras.utils.set_random_seed(seed)
+        tf_keras.utils.set_random_seed(seed)
         batches = self.experiment.data.train(seed)
         parts = math.ceil(epochs)  # a fraction: so many epochs, cut short alike
         batches = batches.take(max(1, round(len(batches) * epochs / parts)))
         with self._scope():
             trainer = _learner(model, teacher)
-            labels = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            labels = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             trainer.compile(optimizer(parts * len(batches), rate), None if teacher else labels)
         backups = path.with_suffix(".backup")
-        backup = tf.keras.callbacks.BackupAndRestore(str(backups))
+        backup = tf_keras.callbacks.BackupAndRestore(str(backups))
         bar = _Progress(f"{path.stem}, seed {seed}", parts, len(batches))
         with bfloat16(self.args.bfloat16):
             trainer.fit(batches, epochs=parts, verbose=0, callbacks=[backup, bar])
@@ -351,14 +352,14 @@ class Study:
         atomic_write(self._path, _json(self.results), overwrite=True)
 
 
-def _learner(model: tf.keras.Model, teacher: tf.keras.Model | None) -> tf.keras.Model:
+def _learner(model: tf_keras.Model, teacher: tf_keras.Model | None) -> tf_keras.Model:
     """A second view of the model's layers to be trained, which keeps the model's own file clean."""
     if teacher:
         return hb.distil(model, teacher)
-    return tf.keras.Model(model.inputs, model.outputs)
+    return tf_keras.Model(model.inputs, model.outputs)
 
 
-def accuracy(model: tf.keras.Model, batches: tf.data.Dataset) -> float:
+def accuracy(model: tf_keras.Model, batches: tf.data.Dataset) -> float:
     """Share of images whose largest logit is that of their class."""
     right = count = 0
     run = tf.function(model, autograph=False, reduce_retracing=True)
@@ -369,7 +370,7 @@ def accuracy(model: tf.keras.Model, batches: tf.data.Dataset) -> float:
     return right / count
 
 
-class _Progress(tf.keras.callbacks.Callback):
+class _Progress(tf_keras.callbacks.Callback):
     """A bar on stderr that counts the steps of all epochs."""
 
     def __init__(self, title: str, epochs: int, steps: int) -> None:

@@ -16,6 +16,7 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 import training_helper as helper
 
 from hashbwn_keras.demo import datasets
@@ -55,7 +56,7 @@ def experiment(args: argparse.Namespace) -> helper.Experiment:
     return helper.Experiment(name, build, data)
 
 
-def vgg9(shape: tuple[int, ...], classes: int, width: float) -> tf.keras.Model:
+def vgg9(shape: tuple[int, ...], classes: int, width: float) -> tf_keras.Model:
     """Return the untrained network, which gives logits.
 
     Args:
@@ -63,7 +64,7 @@ def vgg9(shape: tuple[int, ...], classes: int, width: float) -> tf.keras.Model:
         classes: how many there are.
         width: factor of all channel numbers.
     """
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = inputs = layers.Input(shape)
     for block, count in enumerate((128, 256, 512), start=1):
         filters = helper.channels(count, width)
@@ -78,11 +79,11 @@ def vgg9(shape: tuple[int, ...], classes: int, width: float) -> tf.keras.Model:
         units = helper.channels(1024, width)
         x = layers.Dense(units, use_bias=False, name=f"dense{i}")(x)
         x = _norm_relu(x, f"dense{i}")
-    return tf.keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="vgg9")
+    return tf_keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="vgg9")
 
 
 def _norm_relu(x: tf.Tensor, name: str) -> tf.Tensor:
-    layers = tf.keras.layers
+    layers = tf_keras.layers
     x = layers.BatchNormalization(momentum=helper.MOMENTUM, name=f"norm_{name}")(x)
     return layers.ReLU(name=f"relu_{name}")(x)
 

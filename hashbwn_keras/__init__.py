@@ -7,62 +7,33 @@ Importing this package first selects Keras 2 (``TF_USE_LEGACY_KERAS=1``), which 
 Engine and tensorflow-model-optimization need.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hashbwn_keras._keras2 import require_keras2
 from hashbwn_keras.version import __version__
 
 require_keras2()
 
-if TYPE_CHECKING:  # what __getattr__ below does, for type checkers and editors
-    from hashbwn_keras import (
-        export,
-        hashing,
-        layers,
-        moments,
-        quantizers,
-        recipe,
-        runtime,
-        tfmot,
-        training,
-    )
-    from hashbwn_keras.binarize import binarize
-    from hashbwn_keras.errors import HashBWNError
-    from hashbwn_keras.layers import (
-        HashBinaryConv2D,
-        HashBinaryDense,
-        HashBinaryDepthwiseConv2D,
-        HashBinarySeparableConv2D,
-        codes,
-    )
-    from hashbwn_keras.monitoring import CodeMetrics
-    from hashbwn_keras.recipe import load_model, save_model
-    from hashbwn_keras.report import report
-    from hashbwn_keras.runtime import Interpreter
-    from hashbwn_keras.training import HashSolve, distil
-
-# Public name -> module that holds it. Resolved on first use, so that importing the package is quick
-# and does not need the optional packages.
-_LAZY = {
-    "CodeMetrics": "monitoring",
+# Public name -> the module that holds it, loaded on first use, so that importing the package is
+# quick and does not need the optional packages. ``__init__.pyi`` says the same to editors.
+_HOME = {
+    "CodeMetrics": "training.code_metrics",
     "HashBWNError": "errors",
-    "HashBinaryConv2D": "layers",
-    "HashBinaryDense": "layers",
-    "HashBinaryDepthwiseConv2D": "layers",
-    "HashBinarySeparableConv2D": "layers",
-    "HashSolve": "training",
-    "Interpreter": "runtime",
-    "binarize": "binarize",
-    "codes": "layers",
-    "distil": "training",
-    "load_model": "recipe",
-    "report": "report",
-    "save_model": "recipe",
+    "HashBinaryConv2D": "network.layers",
+    "HashBinaryDense": "network.layers",
+    "HashBinaryDepthwiseConv2D": "network.layers",
+    "HashBinarySeparableConv2D": "network.layers",
+    "HashSolve": "training.hash_solve",
+    "Interpreter": "runtime.interpreter",
+    "binarize": "binarizer.binarize",
+    "codes": "network.layers",
+    "distil": "training.distillation",
+    "load_model": "network.saving",
+    "report": "reporting.compare",
+    "save_model": "network.saving",
 }
-_MODULES = {
+_MODULES = (
     "export",
     "hashing",
     "layers",
@@ -72,57 +43,21 @@ _MODULES = {
     "runtime",
     "tfmot",
     "training",
-}
+)
 
-__all__ = [
-    "CodeMetrics",
-    "HashBWNError",
-    "HashBinaryConv2D",
-    "HashBinaryDense",
-    "HashBinaryDepthwiseConv2D",
-    "HashBinarySeparableConv2D",
-    "HashSolve",
-    "Interpreter",
-    "__version__",
-    "binarize",
-    "codes",
-    "distil",
-    "export",
-    "hashing",
-    "layers",
-    "load_model",
-    "moments",
-    "quantizers",
-    "recipe",
-    "report",
-    "runtime",
-    "save_model",
-    "tfmot",
-    "training",
-]
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
-class _Package(ModuleType):
-    """Keeps ``binarize`` and ``report`` the functions, whatever is imported in which order.
-
-    Importing a submodule sets it as an attribute of the package, which would put the module
-    ``hashbwn_keras.binarize`` in front of the function of the same name.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _LAZY.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _LAZY:
-            return getattr(import_module(f"hashbwn_keras.{_LAZY[name]}"), name)
-        if name in _MODULES:
-            return import_module(f"hashbwn_keras.{name}")
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(f"hashbwn_keras.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"hashbwn_keras.{name}")
+    else:
         raise AttributeError(f"module 'hashbwn_keras' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-    def __dir__(self) -> list[str]:
-        return __all__
 
-
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,35 +5,35 @@ batch-norm gamma, a dead channel, a shared layer, two inputs, Dense on a feature
 """
 
 import numpy as np
-import tensorflow as tf
+import tf_keras
 
 SHAPES = ((17, 19, 6), (5,))
 
 
-def float_model(binary: bool = False) -> tf.keras.Model:
+def float_model(binary: bool = False) -> tf_keras.Model:
     """Build the network; with ``binary``, of HashBinary layers where it has convolutions."""
     conv, dense, depthwise, separable = _classes(binary)
-    image = tf.keras.Input(SHAPES[0], name="image")
-    extra = tf.keras.Input(SHAPES[1], name="extra")
-    x = tf.keras.layers.Conv2D(15, 3, strides=2, padding="same", name="first")(image)
-    x = tf.keras.layers.ReLU()(x)
+    image = tf_keras.Input(SHAPES[0], name="image")
+    extra = tf_keras.Input(SHAPES[1], name="extra")
+    x = tf_keras.layers.Conv2D(15, 3, strides=2, padding="same", name="first")(image)
+    x = tf_keras.layers.ReLU()(x)
     x = conv(12, 3, use_bias=False, padding="same", name="same")(x)
-    x = tf.keras.layers.BatchNormalization(name="norm")(x)
-    x = tf.keras.layers.ReLU(6.0)(x)
+    x = tf_keras.layers.BatchNormalization(name="norm")(x)
+    x = tf_keras.layers.ReLU(6.0)(x)
     x = conv(10, 3, dilation_rate=2, padding="same", name="dilated")(x)
     x = conv(16, 3, groups=2, strides=2, padding="same", name="grouped")(x)
-    x = tf.keras.layers.BatchNormalization(name="norm_grouped")(x)
-    x = tf.keras.layers.ReLU()(x)
+    x = tf_keras.layers.BatchNormalization(name="norm_grouped")(x)
+    x = tf_keras.layers.ReLU()(x)
     shared = conv(16, 3, padding="same", name="shared")
-    x = shared(tf.keras.layers.ReLU()(shared(x)))
+    x = shared(tf_keras.layers.ReLU()(shared(x)))
     x = depthwise(3, padding="same", depth_multiplier=2, name="depthwise")(x)
     x = separable(9, 3, padding="valid", name="separable")(x)
     x = dense(7, name="on_map")(x)
     y = dense(8, activation="relu", use_bias=False, name="extra_dense")(extra)
-    x = tf.keras.layers.Concatenate()([tf.keras.layers.Flatten()(x), y])
+    x = tf_keras.layers.Concatenate()([tf_keras.layers.Flatten()(x), y])
     x = dense(33, activation="relu", name="wide")(x)
-    x = tf.keras.layers.Dense(3, name="last")(x)
-    model = tf.keras.Model([image, extra], x, name="awkward")
+    x = tf_keras.layers.Dense(3, name="last")(x)
+    model = tf_keras.Model([image, extra], x, name="awkward")
     _make_awkward(model)
     return model
 
@@ -44,12 +44,12 @@ def inputs(count: int = 4, seed: int = 3) -> list[np.ndarray]:
     return [rng.normal(size=(count, *shape)).astype(np.float32) for shape in SHAPES]
 
 
-def two_valued(model: tf.keras.Model) -> tf.keras.Model:
+def two_valued(model: tf_keras.Model) -> tf_keras.Model:
     """Replace each kernel but those of "first" and "last" by sign times mean, per channel."""
     for layer in model.layers:
         if layer.name in ("first", "last") or not layer.get_weights():
             continue
-        if not isinstance(layer, tf.keras.layers.BatchNormalization):
+        if not isinstance(layer, tf_keras.layers.BatchNormalization):
             weights = layer.get_weights()
             depthwise = "depthwise" in layer.name
             weights[0] = _binary(weights[0], (0, 1) if depthwise else None)
@@ -68,18 +68,18 @@ def _binary(kernel: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
 def _classes(binary: bool) -> list[type]:
     names = ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D")
     if not binary:
-        return [getattr(tf.keras.layers, name) for name in names]
-    from hashbwn_keras import layers
+        return [getattr(tf_keras.layers, name) for name in names]
+    from hashbwn_keras.network import layers
 
     return [getattr(layers, f"HashBinary{name}") for name in names]
 
 
-def _make_awkward(model: tf.keras.Model) -> None:
+def _make_awkward(model: tf_keras.Model) -> None:
     """Set random biases and batch-norm statistics, negative and zero gamma among them."""
     rng = np.random.default_rng(11)
     for layer in model.layers:
         weights = layer.get_weights()
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
             size = weights[0].shape
             gamma = rng.uniform(0.5, 1.5, size) * np.where(rng.random(size) < 0.4, -1, 1)
             gamma[1] = 0.0  # this channel is dead once batch-norm is folded

@@ -8,11 +8,13 @@ import hashbwn_keras  # noqa: F401  (before TensorFlow)
 
 # isort: split
 import pytest
-import tensorflow as tf
+import tf_keras
+
+pytest_plugins = ["toy_files"]
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     """Give every test the same random numbers and fresh layer names."""
-    tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(7)
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(7)

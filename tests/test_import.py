@@ -36,7 +36,8 @@ import hashbwn_keras as hk
 public = {{name: getattr(hk, name) for name in hk.__all__ if name != "tfmot"}}
 from hashbwn_keras.export import to_tflite, to_lce, verify, inspect
 import tensorflow as tf
-model = tf.keras.Sequential([tf.keras.layers.Input((4,)), hk.HashBinaryDense(3)])
+import tf_keras
+model = tf_keras.Sequential([tf_keras.layers.Input((4,)), hk.HashBinaryDense(3)])
 try:
     to_lce(model)
 except ImportError as error:
@@ -87,12 +88,25 @@ def test_missing_tf_keras_is_one_import_error_with_the_cure(monkeypatch):
         _keras2.require_keras2()
 
 
-@pytest.mark.parametrize("name", ["binarize", "report"])
-def test_functions_stay_in_front_of_their_modules(name):
-    first = "import hashbwn_keras, importlib;"
-    code = f"{first} importlib.import_module('hashbwn_keras.{name}');"
-    assert python(code + f"print(callable(hashbwn_keras.{name}))").stdout.strip() == "True"
-    assert callable(getattr(hashbwn_keras, name))
+@pytest.mark.parametrize("order", ["function first", "module first"])
+def test_no_module_hides_a_public_function(order):
+    """Importing a module sets it as an attribute of its package; none has a public name."""
+    walk = "[import_module(m.name) for m in walk_packages(hk.__path__, 'hashbwn_keras.')" + (
+        " if '__main__' not in m.name and '.runner' not in m.name]"
+    )
+    names = "before = {name: getattr(hk, name) for name in hk.__all__}"
+    steps = [names, walk] if order == "function first" else [walk, names]
+    code = "; ".join(
+        [
+            "import hashbwn_keras as hk",
+            "from importlib import import_module",
+            "from pkgutil import walk_packages",
+            *steps,
+            "print(all(getattr(hk, name) is value for name, value in before.items()), "
+            "callable(hk.binarize), callable(hk.report), callable(hk.training.distil))",
+        ]
+    )
+    assert python(code).stdout.split() == ["True"] * 4
 
 
 def test_unknown_names_are_attribute_errors():
@@ -102,6 +116,6 @@ def test_unknown_names_are_attribute_errors():
 
 
 def test_every_public_name_is_listed_and_resolves():
-    lazy = {*hashbwn_keras._LAZY, *hashbwn_keras._MODULES, "__version__"}
+    lazy = {*hashbwn_keras._HOME, *hashbwn_keras._MODULES, "__version__"}
     assert lazy == set(hashbwn_keras.__all__) == set(dir(hashbwn_keras))
     assert all(getattr(hashbwn_keras, name) is not None for name in lazy)

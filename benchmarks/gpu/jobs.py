@@ -12,6 +12,7 @@ import hashbwn_keras as hb
 import numpy as np
 import programs
 import tensorflow as tf
+import tf_keras
 
 TEST_BATCH = 500
 
@@ -29,7 +30,7 @@ class Jobs:
         self.folder, self.batch = folder, batch
         self.list: list[dict[str, Any]] = []
         """Jobs that were added."""
-        self.networks: dict[str, tuple[tf.keras.Model, list[Any]]] = {}
+        self.networks: dict[str, tuple[tf_keras.Model, list[Any]]] = {}
         """Student and what its programs take, by name."""
 
     def data(self, name: str, data: Any, mean: np.ndarray, deviation: np.ndarray) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Jobs:
         return {"data": name, **{k: [float(x) for x in np.ravel(v)] for k, v in scale.items()}}
 
     def network(
-        self, name: str, student: tf.keras.Model, teacher: tf.keras.Model | None = None
+        self, name: str, student: tf_keras.Model, teacher: tf_keras.Model | None = None
     ) -> None:
         """Write the programs that train ``student``: to follow a teacher, or to learn labels."""
         folder = self.folder / name

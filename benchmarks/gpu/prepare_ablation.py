@@ -17,7 +17,7 @@ from typing import Any
 import hashbwn_keras as hb
 
 # isort: split
-import tensorflow as tf
+import tf_keras
 from jobs import Jobs, weights
 
 from hashbwn_keras.files import atomic_write
@@ -70,7 +70,7 @@ def _name(args: Any, row: str, seed: int) -> str:
     return f"{args.output.name}-{ablation.path_of(args, row, seed).stem}"
 
 
-def _start(row: str, seed: int, task: Any, images: Any, args: Any) -> tf.keras.Model:
+def _start(row: str, seed: int, task: Any, images: Any, args: Any) -> tf_keras.Model:
     path = args.output / f"{row}-{seed}.start.keras"
     if not path.exists():
         hb.save_model(ablation.start(row, task, images, seed), path)

@@ -17,7 +17,7 @@ from typing import Any
 import hashbwn_keras as hb
 
 # isort: split
-import tensorflow as tf
+import tf_keras
 from jobs import Jobs, weights
 
 from hashbwn_keras.demo import datasets
@@ -65,7 +65,7 @@ def write(folder: Path, args: Any) -> None:
 
 
 def _write_float(made: Jobs, experiment: helper.Experiment, args: Any, about: dict) -> None:
-    tf.keras.utils.set_random_seed(about["seed"])
+    tf_keras.utils.set_random_seed(about["seed"])
     model = experiment.build()
     network = f"{args.output.name}-float"
     if network not in made.networks:

@@ -16,11 +16,12 @@ import hashbwn_keras as hb
 # isort: split
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 UNIT_RATE = 1.0
 
 
-def learner(student: tf.keras.Model, teacher: tf.keras.Model | None) -> tf.keras.Model:
+def learner(student: tf_keras.Model, teacher: tf_keras.Model | None) -> tf_keras.Model:
     """A compiled model whose ``train_step`` distils, or learns labels if there is no teacher.
 
     Its optimizer has a plain variable for the step size: whoever runs the program sets it.
@@ -29,16 +30,16 @@ def learner(student: tf.keras.Model, teacher: tf.keras.Model | None) -> tf.keras
     if teacher:
         trainer = hb.distil(student, teacher)
     else:
-        trainer = tf.keras.Model(student.inputs, student.outputs)
-        loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    trainer.compile(tf.keras.optimizers.Adam(UNIT_RATE), loss)
+        trainer = tf_keras.Model(student.inputs, student.outputs)
+        loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trainer.compile(tf_keras.optimizers.Adam(UNIT_RATE), loss)
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
 
 
 def write(
-    trainer: tf.keras.Model,
-    student: tf.keras.Model,
+    trainer: tf_keras.Model,
+    student: tf_keras.Model,
     batch: int,
     test_batch: int,
     folder: Path,
@@ -124,7 +125,7 @@ def _identity(value: Any) -> Any:
     return value.handle if hasattr(value, "handle") else value
 
 
-def places(captured: list[Any], student: tf.keras.Model) -> list[int | None]:
+def places(captured: list[Any], student: tf_keras.Model) -> list[int | None]:
     """Where the student's weights are among what the programs take."""
     return [_position(captured, weight) for weight in student.weights]
 

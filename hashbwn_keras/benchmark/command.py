@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write the JSON; return the exit status."""
     from tqdm import tqdm
 
-    from hashbwn_keras.benchmark import measure, schema, table
+    from hashbwn_keras.benchmark import measure, results as schema, table
 
     if args.json:
         check_writable(args.json, args.overwrite)
@@ -92,7 +92,7 @@ def report(paths: list[str], plot: str | None = None, overwrite: bool = False) -
     Raises:
         HashBWNError: a file is no benchmark result.
     """
-    from hashbwn_keras.benchmark import schema, table
+    from hashbwn_keras.benchmark import results as schema, table
 
     results = [result for path in paths for result in schema.load(Path(path))]
     if plot:

@@ -3,7 +3,7 @@
 import platform
 from pathlib import Path
 
-from hashbwn_keras.benchmark.schema import Device
+from hashbwn_keras.benchmark.results import Device
 
 
 def for_device(device: Device, folder: Path) -> Path:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from hashbwn_keras.benchmark.device import Host, Machine, between
 from hashbwn_keras.benchmark.library import for_device
-from hashbwn_keras.benchmark.machines import choose_tool, connect
-from hashbwn_keras.benchmark.schema import Delegate, Device, Result, Runtime, sha256
-from hashbwn_keras.benchmark.stock import Binary
-from hashbwn_keras.benchmark.tools import Job, Measured, Tool
+from hashbwn_keras.benchmark.machines.choice import choose_tool, connect
+from hashbwn_keras.benchmark.machines.host import Host, Machine, between
+from hashbwn_keras.benchmark.results import Delegate, Device, Result, Runtime, sha256
+from hashbwn_keras.benchmark.tools.python import Job, Measured, Tool
+from hashbwn_keras.benchmark.tools.stock import Binary
 from hashbwn_keras.errors import HashBWNError
 
 RUNTIMES = ("auto", "litert", "tflite", "lce")

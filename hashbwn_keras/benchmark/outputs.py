@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hashbwn_keras.benchmark.device import Host
-from hashbwn_keras.benchmark.emulated import Emulated
-from hashbwn_keras.benchmark.tools import PythonRunner
+from hashbwn_keras.benchmark.machines.emulated import Emulated
+from hashbwn_keras.benchmark.machines.host import Host
+from hashbwn_keras.benchmark.tools.python import PythonRunner
 from hashbwn_keras.errors import HashBWNError
 
 

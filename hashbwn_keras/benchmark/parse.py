@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hashbwn_keras.benchmark.schema import Latency
+from hashbwn_keras.benchmark.results import Latency
 from hashbwn_keras.errors import HashBWNError
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashbwn_keras.benchmark.schema import Result
+from hashbwn_keras.benchmark.results import Result
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import staged
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras as hk
 from hashbwn_keras import files
 from hashbwn_keras.cli import data
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.recipe import check_model_path, get_recipe, save_model
-from hashbwn_keras.report.table import aligned, percent, ratio, size
+from hashbwn_keras.network.saving import check_model_path, get_recipe, save_model
+from hashbwn_keras.text import aligned, percent, ratio, size
 
 tf.get_logger().setLevel("ERROR")
 _RANDOM_INPUTS = 16
@@ -222,12 +223,12 @@ def _plain(value: Any) -> Any:
 
 
 def _images(args: Namespace, model: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    if not isinstance(model, tf.keras.Model):
+    if not isinstance(model, tf_keras.Model):
         raise HashBWNError("--data is for Keras models: leave it out for a .tflite file.")
     return data.load(args.data, model, args.preprocess, args.max_images)
 
 
-def _random_inputs(model: tf.keras.Model) -> Any:
+def _random_inputs(model: tf_keras.Model) -> Any:
     shapes = [tuple(tensor.shape)[1:] for tensor in model.inputs]
     if any(None in shape for shape in shapes):
         raise HashBWNError(f"The model takes inputs of any size {shapes}: give --data.")

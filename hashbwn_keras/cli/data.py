@@ -6,6 +6,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 
@@ -21,7 +22,7 @@ _PREPROCESS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def load(
-    path: Path, model: tf.keras.Model, preprocess: str | None, max_images: int
+    path: Path, model: tf_keras.Model, preprocess: str | None, max_images: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images ``[n, ...]`` as float32 and, where the file has them, labels ``[n]``.
 
@@ -105,7 +106,7 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _pictures(
-    folder: Path, model: tf.keras.Model, preprocess: str | None, max_images: int
+    folder: Path, model: tf_keras.Model, preprocess: str | None, max_images: int
 ) -> np.ndarray:
     if preprocess is None:
         raise HashBWNError(

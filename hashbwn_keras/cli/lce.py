@@ -79,7 +79,7 @@ def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
 
 
 def _table(found: Any) -> str:
-    from hashbwn_keras.report.table import aligned
+    from hashbwn_keras.text import aligned
 
     rows = [("layer", "stored as", "float bytes", "bytes")]
     for layer in found.layers:

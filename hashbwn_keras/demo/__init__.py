@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+import tf_keras
 
-from hashbwn_keras.binarize import binarize
+from hashbwn_keras.binarizer.binarize import binarize
 from hashbwn_keras.demo import datasets, network
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export import to_lce, to_tflite, verify
 from hashbwn_keras.files import staged_folder
-from hashbwn_keras.recipe import save_model
-from hashbwn_keras.report import Report
-from hashbwn_keras.report import report as compare
-from hashbwn_keras.report.table import aligned, percent, size
+from hashbwn_keras.network.saving import save_model
+from hashbwn_keras.reporting.compare import report as compare
+from hashbwn_keras.reporting.data import Report
 from hashbwn_keras.runtime import Interpreter
+from hashbwn_keras.text import aligned, percent, size
 
 _EPOCHS = {"digits": 15, "mnist": 2, "fashion_mnist": 2, "cifar10": 2}
 _TRAIN_IMAGES = 20_000
@@ -130,7 +130,7 @@ def run(
     with staged_folder(output, overwrite) as folder:
         watch = _Watch()
         data = datasets.load(dataset, data_dir, seed)
-        tf.keras.utils.set_random_seed(seed)
+        tf_keras.utils.set_random_seed(seed)
         classes = int(data.train_labels.max()) + 1
         model = network.vgg(data.train_images.shape[1:], classes)
         watch("data")
@@ -169,14 +169,14 @@ class _Watch:
 
 
 def _export(
-    model: tf.keras.Model,
-    binary: tf.keras.Model,
+    model: tf_keras.Model,
+    binary: tf_keras.Model,
     folder: Path,
     images: np.ndarray,
     labels: np.ndarray,
 ) -> tuple[Form, ...]:
     """Write each form of file, verify it and run it on the test images."""
-    writers: list[tuple[str, str, tf.keras.Model, Callable[[tf.keras.Model, Path], bytes]]] = [
+    writers: list[tuple[str, str, tf_keras.Model, Callable[[tf_keras.Model, Path], bytes]]] = [
         ("float network, float32", "float.tflite", model, _writer("float")),
         ("binary, float32 weights", "binary-float32.tflite", binary, _writer("float")),
         ("binary, int8 weights", "binary-int8.tflite", binary, _writer("int8")),
@@ -205,5 +205,5 @@ def _export(
     return tuple(forms)
 
 
-def _writer(weights: str) -> Callable[[tf.keras.Model, Path], bytes]:
+def _writer(weights: str) -> Callable[[tf_keras.Model, Path], bytes]:
     return lambda model, path: to_tflite(model, path, weights=weights)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 
@@ -48,7 +48,7 @@ def load(name: str, data_dir: Path | None, seed: int) -> Dataset:
         parts = _FROM_FOLDER.get(name, _idx)(data_dir)
     else:
         try:
-            (train, train_y), (test, test_y) = getattr(tf.keras.datasets, name).load_data()
+            (train, train_y), (test, test_y) = getattr(tf_keras.datasets, name).load_data()
         except (OSError, ValueError, EOFError) as error:  # Keras's "URL fetch failure" among them
             raise HashBWNError(
                 f"Keras could not get {name} ({str(error).splitlines()[0]}): give its files with "

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
-from hashbwn_keras.calibration import batches_of
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.export.frozen import with_constant_kernels
-from hashbwn_keras.layers import is_quantize_aware
+from hashbwn_keras.export.constant_kernels import with_constant_kernels
+from hashbwn_keras.network.batches import batches_of
+from hashbwn_keras.network.layers import is_quantize_aware
 
 IO_TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
 
 
-def check_model(model: tf.keras.Model) -> None:
+def check_model(model: tf_keras.Model) -> None:
     """Raise HashBWNError unless ``model`` is a built Keras 2 model with finite weights."""
-    if not isinstance(model, tf.keras.Model):
+    if not isinstance(model, tf_keras.Model):
         raise HashBWNError(
             f"Cannot export a {type(model).__module__}.{type(model).__name__}: "
             "give a built Keras 2 model or a .tflite file."
@@ -53,7 +54,7 @@ def quiet_conversion() -> Iterator[None]:
 
 
 def keras_to_tflite(
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     calibration_data: Any = None,
     input_type: str = "float32",
     output_type: str = "float32",
@@ -92,7 +93,7 @@ def keras_to_tflite(
 
 
 def _by_name(
-    model: tf.keras.Model, batches: Iterable[list[np.ndarray]]
+    model: tf_keras.Model, batches: Iterable[list[np.ndarray]]
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield single samples: the file's batch is 1."""
     for batch in batches:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.litert import read_file
-from hashbwn_keras.export.provenance import read_provenance
-from hashbwn_keras.export.storage import packing_summary, why_kept
-from hashbwn_keras.export.subgraph import operator_histogram
+from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.provenance import read_provenance
+from hashbwn_keras.tflite.storage import packing_summary, why_kept
+from hashbwn_keras.tflite.subgraph import operator_histogram
 
 
 @dataclass

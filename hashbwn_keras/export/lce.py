@@ -6,17 +6,16 @@ import warnings
 from types import ModuleType
 
 import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.export import encode
+from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.export.convert import (
     check_model,
     first_line,
     keras_to_tflite,
     quiet_conversion,
 )
-from hashbwn_keras.export.filters import Filter, read_filters
-from hashbwn_keras.export.frozen import with_constant_kernels
 from hashbwn_keras.export.lce_padding import check_padding
 from hashbwn_keras.export.litert import check_choice, finished
 from hashbwn_keras.export.matching import (
@@ -26,7 +25,9 @@ from hashbwn_keras.export.matching import (
     name_filters,
 )
 from hashbwn_keras.files import atomic_write, check_writable
-from hashbwn_keras.layers import BinaryKernel, binary_kernels
+from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
+from hashbwn_keras.tflite import encode
+from hashbwn_keras.tflite.filters import Filter, read_filters
 
 WEIGHTS = ("packed", "float")
 TYPES = ("float32", "int8")
@@ -34,7 +35,7 @@ TARGETS = ("arm", "xcore")
 
 
 def to_lce(
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     path: str | os.PathLike[str] | None = None,
     *,
     weights: str = "packed",
@@ -122,13 +123,13 @@ def _require_lce() -> ModuleType:
     return lce
 
 
-def _needs_lce(model: tf.keras.Model) -> bool:
+def _needs_lce(model: tf_keras.Model) -> bool:
     """Whether a layer has binary input, which only LCE's converter makes an LceBconv2d of."""
     quantizers = (getattr(layer, "input_quantizer", None) for layer in model.submodules)
     return any(getattr(quantizer, "precision", 32) == 1 for quantizer in quantizers)
 
 
-def _convert(model: tf.keras.Model, input_type: str, output_type: str, target: str) -> bytes:
+def _convert(model: tf_keras.Model, input_type: str, output_type: str, target: str) -> bytes:
     lce = _require_lce()
     # Not convert_keras_model: on failure it tries another way and hides why the first one failed.
     with tempfile.TemporaryDirectory() as folder, quiet_conversion():

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 
 
-def check_padding(model: tf.keras.Model) -> None:
+def check_padding(model: tf_keras.Model) -> None:
     """Refuse a ZeroPadding2D before a strided convolution that LCE's converter would misplace.
 
     LCE 0.16 merges the two into a convolution with padding "same" as soon as the output has the
@@ -18,7 +18,7 @@ def check_padding(model: tf.keras.Model) -> None:
         HashBWNError: the model has such a pair.
     """
     for padding in model.submodules:
-        if not isinstance(padding, tf.keras.layers.ZeroPadding2D):
+        if not isinstance(padding, tf_keras.layers.ZeroPadding2D):
             continue
         for node in padding._outbound_nodes:
             layer = node.outbound_layer
@@ -28,7 +28,7 @@ def check_padding(model: tf.keras.Model) -> None:
 
 
 def _check_pair(
-    padding: tf.keras.layers.Layer, layer: tf.keras.layers.Layer, sizes: Sequence[int | None]
+    padding: tf_keras.layers.Layer, layer: tf_keras.layers.Layer, sizes: Sequence[int | None]
 ) -> None:
     dilations = getattr(layer, "dilation_rate", (1, 1))
     rows = zip(sizes, padding.padding, layer.kernel_size, layer.strides, dilations, strict=True)

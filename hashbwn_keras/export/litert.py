@@ -4,19 +4,20 @@ import os
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 from tensorflow.lite.python import schema_py_generated as schema
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.export import encode
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
-from hashbwn_keras.export.filters import Filter, read_filters
-from hashbwn_keras.export.flatbuffer import compact, write_model
 from hashbwn_keras.export.matching import check_all_found, name_filters
-from hashbwn_keras.export.provenance import FORMAT, read_provenance, write_provenance
-from hashbwn_keras.export.storage import why_not_packed
 from hashbwn_keras.files import atomic_write, check_writable
-from hashbwn_keras.layers import binary_kernels, is_quantize_aware
-from hashbwn_keras.recipe import get_recipe
+from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
+from hashbwn_keras.network.saving import get_recipe
+from hashbwn_keras.tflite import encode
+from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.flatbuffer import compact, write_model
+from hashbwn_keras.tflite.provenance import FORMAT, read_provenance, write_provenance
+from hashbwn_keras.tflite.storage import why_not_packed
 from hashbwn_keras.version import __version__
 
 WEIGHTS = ("packed", "int8", "float")
@@ -69,7 +70,7 @@ def to_tflite(
     check_choice("output_type", output_type, tuple(IO_TYPES))
     if path is not None:
         check_writable(path, overwrite)
-    if isinstance(model, tf.keras.Model) or not _is_file(model):
+    if isinstance(model, tf_keras.Model) or not _is_file(model):
         check_model(model)
         if is_quantize_aware(model):
             activations = "int8"
@@ -135,7 +136,7 @@ def read_file(source: bytes | PathLike) -> tuple[bytes, str]:
         raise HashBWNError(f"Cannot read {os.fspath(source)} ({error.strerror}).") from error
 
 
-def _encode_keras(model: tf.keras.Model, data: bytes, weights: str, activations: str) -> bytes:
+def _encode_keras(model: tf_keras.Model, data: bytes, weights: str, activations: str) -> bytes:
     flat, filters = read_filters(data, "The converted file")
     expected = binary_kernels(model)
     names = name_filters(filters, expected)
@@ -178,7 +179,7 @@ def _store(filters: list[Filter], weights: str) -> None:
             encode.to_int8(found)
 
 
-def finished(flat: schema.ModelT, model: tf.keras.Model, names: list[str], **facts: str) -> bytes:
+def finished(flat: schema.ModelT, model: tf_keras.Model, names: list[str], **facts: str) -> bytes:
     """Return the file of an edited model, with its provenance.
 
     Args:

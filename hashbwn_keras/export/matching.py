@@ -3,8 +3,8 @@
 import numpy as np
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.export.filters import Filter
-from hashbwn_keras.layers import BinaryKernel
+from hashbwn_keras.network.layers import BinaryKernel
+from hashbwn_keras.tflite.filters import Filter
 
 
 def name_filters(filters: list[Filter], kernels: list[BinaryKernel]) -> list[str]:

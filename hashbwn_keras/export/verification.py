@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from tensorflow.lite.python import schema_py_generated as schema
 
-from hashbwn_keras.calibration import batches_of
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.export import interpreters
 from hashbwn_keras.export.convert import check_model, first_line
-from hashbwn_keras.export.filters import Filter, read_filters
 from hashbwn_keras.export.litert import read_file
 from hashbwn_keras.export.matching import missing_layers, name_filters
-from hashbwn_keras.export.storage import packing_summary, why_kept
-from hashbwn_keras.export.subgraph import Graph, operator_histogram
-from hashbwn_keras.layers import BinaryKernel, binary_kernels
+from hashbwn_keras.network.batches import batches_of
+from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
+from hashbwn_keras.runtime import engines as interpreters
+from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.storage import packing_summary, why_kept
+from hashbwn_keras.tflite.subgraph import Graph, operator_histogram
 
 
 @dataclass
@@ -136,7 +137,7 @@ class Verification:
 
 
 def verify(
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     path_or_bytes: bytes | str | os.PathLike[str],
     data: Any,
     *,
@@ -205,7 +206,7 @@ def _has_int8_activations(filters: list[Filter]) -> bool:
     return any(f.quantization is not None and f.storage != "int8-dequantize" for f in filters)
 
 
-def _check_interface(model: tf.keras.Model, flat: schema.ModelT, name: str) -> None:
+def _check_interface(model: tf_keras.Model, flat: schema.ModelT, name: str) -> None:
     graph = Graph(flat, 0)
     for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
         stored = [graph.shape(int(i))[1:] for i in getattr(graph.graph, side)]
@@ -222,12 +223,12 @@ def _check_interface(model: tf.keras.Model, flat: schema.ModelT, name: str) -> N
             )
 
 
-def _keras_outputs(model: tf.keras.Model, batches: list[list[np.ndarray]]) -> list[np.ndarray]:
+def _keras_outputs(model: tf_keras.Model, batches: list[list[np.ndarray]]) -> list[np.ndarray]:
     parts = [tf.nest.flatten(model(_as_fed(model, batch), training=False)) for batch in batches]
     return [np.concatenate([np.asarray(p[i]) for p in parts]) for i in range(len(parts[0]))]
 
 
-def _as_fed(model: tf.keras.Model, batch: list[np.ndarray]) -> Any:
+def _as_fed(model: tf_keras.Model, batch: list[np.ndarray]) -> Any:
     """Return a batch in the structure in which the model takes its inputs."""
     return tf.nest.pack_sequence_as(model.input, batch)
 
@@ -236,7 +237,7 @@ def _run(
     runtime: interpreters.Runtime,
     content: bytes,
     flat: schema.ModelT,
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     batches: list[list[np.ndarray]],
     reference: list[np.ndarray],
 ) -> RuntimeResult:
@@ -267,7 +268,7 @@ def _run(
 def _outputs(
     run: interpreters.Run,
     flat: schema.ModelT,
-    model: tf.keras.Model,
+    model: tf_keras.Model,
     batches: list[list[np.ndarray]],
 ) -> list[np.ndarray]:
     """Return the interpreter's outputs as real values, in the order of the model's outputs."""

@@ -57,13 +57,14 @@ def pi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshHost]:
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small .tflite file."""
     import tensorflow as tf
+    import tf_keras
 
-    model = tf.keras.Sequential(
+    model = tf_keras.Sequential(
         [
-            tf.keras.Input((8, 8, 3)),
-            tf.keras.layers.Conv2D(4, 3, activation="relu"),
-            tf.keras.layers.Flatten(),
-            tf.keras.layers.Dense(3),
+            tf_keras.Input((8, 8, 3)),
+            tf_keras.layers.Conv2D(4, 3, activation="relu"),
+            tf_keras.layers.Flatten(),
+            tf_keras.layers.Dense(3),
         ]
     )
     path = tmp_path_factory.mktemp("toy") / "toy.tflite"

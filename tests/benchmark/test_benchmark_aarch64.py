@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
+import tf_keras
 
-from hashbwn_keras import export, layers, runtime
+from hashbwn_keras import export, runtime
 from hashbwn_keras.benchmark import measure, outputs, table
+from hashbwn_keras.network import layers
 
 ROOT = os.environ.get("HASHBWN_AARCH64_ROOT", "")
 needs_root = pytest.mark.skipif(
@@ -36,13 +37,13 @@ def library(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
     """One small binary network in every form."""
-    tf.keras.utils.set_random_seed(3)
-    inputs = x = tf.keras.Input((12, 12, 8))
+    tf_keras.utils.set_random_seed(3)
+    inputs = x = tf_keras.Input((12, 12, 8))
     for number, strides in enumerate((1, 2)):
         x = layers.HashBinaryConv2D(32, 3, strides, padding="same", name=f"c{number}")(x)
-        x = tf.keras.layers.ReLU()(x)
-    x = tf.keras.layers.GlobalAveragePooling2D()(x)
-    model = tf.keras.Model(inputs, layers.HashBinaryDense(16, name="dense")(x))
+        x = tf_keras.layers.ReLU()(x)
+    x = tf_keras.layers.GlobalAveragePooling2D()(x)
+    model = tf_keras.Model(inputs, layers.HashBinaryDense(16, name="dense")(x))
     folder = tmp_path_factory.mktemp("files")
     data = np.random.default_rng(0).normal(size=(32, 12, 12, 8)).astype(np.float32)
     forms = {

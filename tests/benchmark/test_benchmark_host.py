@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from failures import fails
 
-from hashbwn_keras.benchmark import command, measure, runner, schema
-from hashbwn_keras.benchmark.stock import rotated
-from hashbwn_keras.benchmark.tools import Job
+from hashbwn_keras.benchmark import command, measure, results as schema
+from hashbwn_keras.benchmark.tools import runner
+from hashbwn_keras.benchmark.tools.python import Job
+from hashbwn_keras.benchmark.tools.stock import rotated
 from hashbwn_keras.errors import HashBWNError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hashbwn_keras.benchmark import command, schema, table
-from hashbwn_keras.benchmark.schema import Delegate, Device, Latency, Memory, Result, Runtime
+from hashbwn_keras.benchmark import command, results as schema, table
+from hashbwn_keras.benchmark.results import Delegate, Device, Latency, Memory, Result, Runtime
 from hashbwn_keras.errors import HashBWNError
 
 PI = Device("ssh://pi@a", "Raspberry Pi 4", "aarch64", 64, "Debian", "Cortex-A72", 4)

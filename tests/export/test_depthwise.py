@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import export
-from hashbwn_keras.export.filters import read_filters
-from hashbwn_keras.export.flatbuffer import write_model
-from hashbwn_keras.export.frozen import with_constant_kernels
+from hashbwn_keras.export.constant_kernels import with_constant_kernels
+from hashbwn_keras.tflite.filters import read_filters
+from hashbwn_keras.tflite.flatbuffer import write_model
 
 CHANNELS = 60  # 540 weights: no multiple of 32
 
@@ -20,19 +21,19 @@ def inputs(count=6):
 @pytest.fixture(scope="module")
 def model():
     """Two depthwise layers with batch-norm and ReLU6, as MobileNet has them; one dead channel."""
-    tf.keras.utils.set_random_seed(7)
-    image = x = tf.keras.Input((9, 9, CHANNELS))
+    tf_keras.utils.set_random_seed(7)
+    image = x = tf_keras.Input((9, 9, CHANNELS))
     for name, stride in (("one", 1), ("two", 2)):
         x = hashbwn_keras.HashBinaryDepthwiseConv2D(
             3, strides=stride, padding="same", use_bias=False, name=name
         )(x)
-        norm = tf.keras.layers.BatchNormalization()
-        x = tf.keras.layers.ReLU(6.0)(norm(x))
+        norm = tf_keras.layers.BatchNormalization()
+        x = tf_keras.layers.ReLU(6.0)(norm(x))
         gamma = np.linspace(-1, 1, CHANNELS)
         gamma[3] = 0 if name == "one" else 1
         beta, ones = np.linspace(0, 2, CHANNELS), np.ones(CHANNELS)
         norm.set_weights([gamma, beta, 0 * ones, ones])
-    return tf.keras.Model(image, x)
+    return tf_keras.Model(image, x)
 
 
 @pytest.fixture(scope="module")

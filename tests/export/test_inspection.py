@@ -3,23 +3,24 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import export
-from hashbwn_keras.export.flatbuffer import Builtin, builtin_code, read_model
-from hashbwn_keras.export.frozen import with_constant_kernels
-from hashbwn_keras.recipe import set_recipe
+from hashbwn_keras.export.constant_kernels import with_constant_kernels
+from hashbwn_keras.network.saving import set_recipe
+from hashbwn_keras.tflite.flatbuffer import Builtin, builtin_code, read_model
 
 
 @pytest.fixture(scope="module")
 def small():
-    tf.keras.utils.set_random_seed(7)
-    model = tf.keras.Sequential(
+    tf_keras.utils.set_random_seed(7)
+    model = tf_keras.Sequential(
         [
             hashbwn_keras.HashBinaryConv2D(32, 3, input_shape=(8, 8, 5), name="conv"),
-            tf.keras.layers.Flatten(),
+            tf_keras.layers.Flatten(),
             hashbwn_keras.HashBinaryDense(16, name="dense"),
-            tf.keras.layers.Dense(4, name="last"),
+            tf_keras.layers.Dense(4, name="last"),
         ]
     )
     recipe = {"method": "dcc", "seed": 3, "layers": {"conv": {"method": "dcc"}}}

@@ -1,7 +1,7 @@
 import awkward
 import numpy as np
 import pytest
-import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import HashBWNError, export
@@ -12,20 +12,20 @@ lce = pytest.importorskip("larq_compute_engine")
 def mixed_model(**last):
     """Binary and real inputs, odd channel counts; statistics that keep sign(0) from occurring."""
     conv = hashbwn_keras.HashBinaryConv2D
-    image = tf.keras.Input((9, 9, 3))
-    x = tf.keras.layers.Conv2D(33, 3, name="first")(image)
-    x = tf.keras.layers.BatchNormalization()(x)
+    image = tf_keras.Input((9, 9, 3))
+    x = tf_keras.layers.Conv2D(33, 3, name="first")(image)
+    x = tf_keras.layers.BatchNormalization()(x)
     x = conv(40, 3, input_quantizer="ste_sign", padding="same", pad_values=1, name="both")(x)
-    x = tf.keras.layers.BatchNormalization()(x)
+    x = tf_keras.layers.BatchNormalization()(x)
     x = conv(36, 3, padding="same", strides=2, activation="relu", name="real")(x)
-    x = tf.keras.layers.BatchNormalization()(x)
+    x = tf_keras.layers.BatchNormalization()(x)
     x = conv(20, 3, input_quantizer="ste_sign", use_bias=False, name="bare", **last)(x)
-    x = tf.keras.layers.BatchNormalization()(x)
-    x = hashbwn_keras.HashBinaryDense(30, name="dense")(tf.keras.layers.Flatten()(x))
-    model = tf.keras.Model(image, x)
+    x = tf_keras.layers.BatchNormalization()(x)
+    x = hashbwn_keras.HashBinaryDense(30, name="dense")(tf_keras.layers.Flatten()(x))
+    model = tf_keras.Model(image, x)
     rng = np.random.default_rng(5)
     for layer in model.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
             size = layer.gamma.shape
             gamma = rng.uniform(0.5, 1.5, size) * np.where(rng.random(size) < 0.4, -1, 1)
             stats = rng.normal(size=size), rng.normal(size=size), rng.uniform(0.5, 2, size)
@@ -35,7 +35,7 @@ def mixed_model(**last):
 
 @pytest.fixture(scope="module")
 def mixed():
-    tf.keras.utils.set_random_seed(7)
+    tf_keras.utils.set_random_seed(7)
     model = mixed_model()
     return model, export.to_lce(model)
 
@@ -85,7 +85,7 @@ def test_float_weights_leave_real_layers_alone(mixed):
 
 
 def test_a_lost_binary_convolution_is_named(mixed):
-    tf.keras.utils.set_random_seed(7)
+    tf_keras.utils.set_random_seed(7)
     model = mixed_model()
     kernel = model.get_layer("bare").kernel
     kernel.assign(np.concatenate([np.zeros((3, 3, 36, 1)), kernel.numpy()[..., 1:]], -1))
@@ -108,11 +108,11 @@ def test_bad_arguments(mixed):
 
 def padded_model(size, **options):
     """ZeroPadding2D before a strided convolution, as ResNets have it."""
-    image = tf.keras.Input((size, size, 32))
-    x = tf.keras.layers.ZeroPadding2D(1, name="pad")(image)
+    image = tf_keras.Input((size, size, 32))
+    x = tf_keras.layers.ZeroPadding2D(1, name="pad")(image)
     conv = hashbwn_keras.HashBinaryConv2D
     x = conv(32, 3, strides=2, padding="valid", name="strided", **options)(x)
-    return tf.keras.Model(image, x)
+    return tf_keras.Model(image, x)
 
 
 @pytest.mark.parametrize("size", [8, 9])

@@ -4,11 +4,12 @@ import awkward
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import HashBWNError, export
-from hashbwn_keras.export import frozen
-from hashbwn_keras.export.filters import read_filters
+from hashbwn_keras.export import constant_kernels as frozen
+from hashbwn_keras.tflite.filters import read_filters
 
 SMALL = {"extra_dense", "on_map", "separable", "depthwise"}  # stay int8 in packed files
 BINARY = {"same", "dilated", "grouped", "shared", "wide"} | SMALL
@@ -129,8 +130,8 @@ def _output_scale(content):
 
 @pytest.mark.parametrize("io_type", ["int8", "uint8"])
 def test_integer_inputs_and_outputs(io_type):
-    model = tf.keras.Sequential(
-        [hashbwn_keras.HashBinaryDense(40, input_shape=(30,)), tf.keras.layers.Dense(3)]
+    model = tf_keras.Sequential(
+        [hashbwn_keras.HashBinaryDense(40, input_shape=(30,)), tf_keras.layers.Dense(3)]
     )
     data = np.random.default_rng(0).normal(size=(50, 30)).astype(np.float32)
     content = export.to_tflite(
@@ -173,7 +174,7 @@ def test_packed_can_become_int8_again(float_file, packed_file):
 
 
 def test_a_file_without_binary_filters_is_refused(tmp_path):
-    model = tf.keras.Sequential([tf.keras.layers.Dense(40, input_shape=(30,))])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(40, input_shape=(30,))])
     path = tmp_path / "dense.tflite"
     export.to_tflite(model, path, weights="float")
     with pytest.raises(HashBWNError, match=r"dense\.tflite has no filter with two values"):
@@ -206,19 +207,19 @@ def test_files_appear_whole_or_not_at_all(tmp_path, float_file):
     ],
 )
 def test_bad_arguments(arguments, message):
-    model = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=(4,))])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
     with pytest.raises(HashBWNError, match=message):
         export.to_tflite(model, **arguments)
 
 
 def test_weights_that_are_not_finite_are_named():
-    model = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=(4,), name="rotten")])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,), name="rotten")])
     model.layers[0].kernel.assign(np.full((4, 3), np.nan))
     with pytest.raises(HashBWNError, match=r"rotten/kernel.*NaN"):
         export.to_tflite(model)
 
 
-@pytest.mark.parametrize("nonsense", [None, 3, [1, 2], tf.keras.layers.Dense(3)])
+@pytest.mark.parametrize("nonsense", [None, 3, [1, 2], tf_keras.layers.Dense(3)])
 def test_no_model(nonsense):
     with pytest.raises(HashBWNError, match=r"give a built Keras 2 model or a \.tflite file"):
         export.to_tflite(nonsense)
@@ -226,7 +227,7 @@ def test_no_model(nonsense):
 
 def test_unbuilt_model():
     with pytest.raises(HashBWNError, match="no defined inputs"):
-        export.to_tflite(tf.keras.Sequential([tf.keras.layers.Dense(3)]))
+        export.to_tflite(tf_keras.Sequential([tf_keras.layers.Dense(3)]))
 
 
 def test_options_that_a_file_cannot_have(float_file):
@@ -235,7 +236,7 @@ def test_options_that_a_file_cannot_have(float_file):
 
 
 def test_no_warning_escapes(recwarn):
-    model = tf.keras.Sequential([hashbwn_keras.HashBinaryDense(40, input_shape=(30,))])
+    model = tf_keras.Sequential([hashbwn_keras.HashBinaryDense(40, input_shape=(30,))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         export.to_tflite(model)

@@ -5,10 +5,11 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import export
-from hashbwn_keras.export import flatbuffer, storage, subgraph
+from hashbwn_keras.tflite import flatbuffer, storage, subgraph
 
 # No shrinking: every example costs seconds.
 SETTINGS = hypothesis.settings(
@@ -71,19 +72,19 @@ def nets(draw):
 
 
 def build(net):
-    tf.keras.utils.set_random_seed(net["seed"])
-    image = tf.keras.Input((8, 7, net["channels"]))
+    tf_keras.utils.set_random_seed(net["seed"])
+    image = tf_keras.Input((8, 7, net["channels"]))
     x = hashbwn_keras.HashBinaryConv2D(**net["first"])(image)
     if net["norm"]:
-        x = tf.keras.layers.BatchNormalization(
-            gamma_initializer=tf.keras.initializers.RandomNormal(),
-            beta_initializer=tf.keras.initializers.RandomNormal(),
+        x = tf_keras.layers.BatchNormalization(
+            gamma_initializer=tf_keras.initializers.RandomNormal(),
+            beta_initializer=tf_keras.initializers.RandomNormal(),
         )(x)
     if net["depthwise"]:
         x = hashbwn_keras.HashBinaryDepthwiseConv2D(**net["depthwise"])(x)
     x = hashbwn_keras.HashBinaryConv2D(**net["second"])(x)
-    x = hashbwn_keras.HashBinaryDense(net["units"])(tf.keras.layers.Flatten()(x))
-    return tf.keras.Model(image, x)
+    x = hashbwn_keras.HashBinaryDense(net["units"])(tf_keras.layers.Flatten()(x))
+    return tf_keras.Model(image, x)
 
 
 @SETTINGS

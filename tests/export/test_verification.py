@@ -3,10 +3,11 @@ import json
 import awkward
 import numpy as np
 import pytest
-import tensorflow as tf
+import tf_keras
 
 from hashbwn_keras import HashBWNError, export
-from hashbwn_keras.export import flatbuffer, interpreters, subgraph
+from hashbwn_keras.runtime import engines as interpreters
+from hashbwn_keras.tflite import flatbuffer, subgraph
 
 
 def changed(content, change):
@@ -73,22 +74,22 @@ def test_report(awkward_model, packed_file):
 
 def test_inputs_are_matched_by_name():
     """Two inputs of the same shape: their order in the file is the converter's choice."""
-    inputs = [tf.keras.Input((4,), name=name) for name in ("zebra", "ant")]
+    inputs = [tf_keras.Input((4,), name=name) for name in ("zebra", "ant")]
     outputs = {
-        "minus": tf.keras.layers.Subtract(name="minus")(inputs),
-        "first": tf.keras.layers.Dense(2, name="first")(inputs[0]),
+        "minus": tf_keras.layers.Subtract(name="minus")(inputs),
+        "first": tf_keras.layers.Dense(2, name="first")(inputs[0]),
     }
-    model = tf.keras.Model(inputs, list(outputs.values()))
+    model = tf_keras.Model(inputs, list(outputs.values()))
     rng = np.random.default_rng(0)
     data = {name: rng.normal(size=(3, 4)).astype(np.float32) for name in ("ant", "zebra")}
     assert export.verify(model, export.to_tflite(model, weights="float"), data).ok
 
 
 def test_a_file_of_another_model(packed_file):
-    model = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=(4,))])
+    model = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(4,))])
     with pytest.raises(HashBWNError, match="2 inputs but model"):
         export.verify(model, packed_file, np.zeros((1, 4)))
-    other = tf.keras.Sequential([tf.keras.layers.Dense(3, input_shape=(5,))])
+    other = tf_keras.Sequential([tf_keras.layers.Dense(3, input_shape=(5,))])
     content = export.to_tflite(other, weights="float")
     with pytest.raises(HashBWNError, match=r"inputs of shape \(5,\)"):
         export.verify(model, content, np.zeros((1, 4)))

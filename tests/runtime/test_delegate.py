@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from graphs import NONE, RELU, RELU6, SAME, VALID, Graph
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from hashbwn_keras.runtime.library import Native, delegate_path
 

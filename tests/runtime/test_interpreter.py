@@ -108,9 +108,9 @@ def test_without_a_library_it_says_so_and_runs(monkeypatch):
 def test_lce_files_run_in_its_interpreter():
     lce = pytest.importorskip("larq_compute_engine")
     import larq as lq
-    import tensorflow as tf
+    import tf_keras
 
-    model = tf.keras.Sequential(
+    model = tf_keras.Sequential(
         [
             lq.layers.QuantConv2D(
                 32, 3, kernel_quantizer="ste_sign", kernel_constraint="weight_clip",

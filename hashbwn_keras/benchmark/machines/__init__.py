@@ -1,0 +1,1 @@
+"""What can be measured on: this machine, a phone, anything behind ssh, an emulated processor."""

@@ -1,0 +1,134 @@
+"""Which machine ``--on`` means, and which program measures there."""
+
+import sys
+from pathlib import Path
+
+from hashbwn_keras.benchmark.machines.android import Android
+from hashbwn_keras.benchmark.machines.emulated import Emulated, EmulatedRunner
+from hashbwn_keras.benchmark.machines.host import Host, Machine, quote
+from hashbwn_keras.benchmark.machines.ssh import Ssh
+from hashbwn_keras.benchmark.tools.python import PythonRunner, Tool
+from hashbwn_keras.benchmark.tools.stock import APP, AndroidApp, Binary, LitertBenchmark
+from hashbwn_keras.errors import HashBWNError
+
+
+def connect(on: str) -> Machine:
+    """Return the machine for ``host``, ``android[:SERIAL]`` or ``ssh://[user@]host[:port]``.
+
+    ``qemu:FOLDER[:CPU]`` is an emulated machine, for instruction counts.
+
+    Raises:
+        HashBWNError: it is none of these, or the device is not there.
+    """
+    if on == "host":
+        return Host()
+    kind, _, serial = on.partition(":")
+    if kind == "android":
+        return Android(serial)
+    if kind == "qemu":
+        return Emulated(serial)
+    if on.startswith("ssh://"):
+        return Ssh(on)
+    raise HashBWNError(
+        f"--on {on} is no target: give host, android, android:SERIAL or ssh://user@host."
+    )
+
+
+def choose_tool(machine: Machine, folder: str, runtime: str, tool: str, python: str) -> Tool:
+    """Return the program that measures files of one runtime on a machine.
+
+    Args:
+        machine: where.
+        folder: the open workspace there.
+        runtime: auto, litert, tflite or lce.
+        tool: runner, app, litert-benchmark, path of a binary (a local file is copied there,
+            anything else is a path on the device), or empty for what is there.
+        python: the device's Python, or empty for ``~/hashbwn/bin/python`` or ``python3``.
+
+    Raises:
+        HashBWNError: the machine has no such program.
+    """
+    if isinstance(machine, Emulated):
+        if tool not in ("", "runner"):
+            raise HashBWNError(f"--tool {tool} does not run under qemu: leave it out.")
+        return EmulatedRunner(sys.executable, machine)
+    if tool == "app":
+        if not isinstance(machine, Android):
+            raise HashBWNError(f"--tool app runs on Android only, not on {machine.on}.")
+        _require_app(machine)
+        return AndroidApp()
+    if tool == "litert-benchmark":
+        return LitertBenchmark(_python(machine, python))
+    if tool and tool != "runner":
+        return Binary(_install(machine, folder, tool), "lce" if runtime == "lce" else "tflite")
+    if not tool and not python and not isinstance(machine, Host):
+        program = "lce_benchmark_model" if runtime == "lce" else "benchmark_model"
+        if found := _find(machine, program):
+            return Binary(found, "lce" if runtime == "lce" else "tflite")
+        if isinstance(machine, Android) and runtime != "lce" and _has_app(machine):
+            return AndroidApp()
+    return PythonRunner(
+        _python(machine, python, "" if tool or python else _missing(machine, runtime))
+    )
+
+
+def _missing(machine: Machine, runtime: str) -> str:
+    program = "lce_benchmark_model" if runtime == "lce" else "benchmark_model"
+    if isinstance(machine, Android):
+        app = "" if runtime == "lce" else ", install the benchmark app,"
+        return (
+            f"{machine.title} has no program to measure with: put {program} into {machine.base}"
+            f"{app} or name a local build with --tool PATH (see docs/devices.md)."
+        )
+    return (
+        f"{machine.title} has neither Python 3 nor {program}: install Python and the wheel "
+        "ai-edge-litert there, or name a local build with --tool PATH (see docs/devices.md)."
+    )
+
+
+def _python(machine: Machine, python: str, missing: str = "") -> str:
+    if isinstance(machine, Host):
+        return python or sys.executable
+    names = quote(python) if python else '"$HOME/hashbwn/bin/python" python3'
+    status, output = machine.shell(f'for p in {names}; do command -v "$p" && exit 0; done; exit 1')
+    if status:
+        name = python or "python3"
+        raise HashBWNError(
+            missing or f"{machine.title} has no {name}: install it there or name it with --python."
+        )
+    return output.strip().splitlines()[-1]
+
+
+def _find(machine: Machine, program: str) -> str:
+    places = [f"/data/local/tmp/{program}"] if isinstance(machine, Android) else []
+    names = " ".join([*places, f'"$HOME/{program}"', program])
+    status, output = machine.shell(f'for p in {names}; do command -v "$p" && exit 0; done; exit 1')
+    return "" if status else output.strip().splitlines()[-1]
+
+
+def _install(machine: Machine, folder: str, tool: str) -> str:
+    if Path(tool).is_file():
+        program = machine.push(Path(tool), folder)
+        if not isinstance(machine, Host):
+            machine.check(f"chmod 755 {quote(program)}")
+        return program
+    status, _ = machine.shell(f"[ -x {quote(tool)} ]")
+    if status:
+        raise HashBWNError(
+            f"--tool {tool} is neither a file here nor a program on the device: give the path of "
+            "benchmark_model or lce_benchmark_model (see docs/devices.md)."
+        )
+    return tool
+
+
+def _has_app(machine: Machine) -> bool:
+    status, output = machine.shell(f"pm path {APP}")
+    return status == 0 and "package:" in output
+
+
+def _require_app(machine: Machine) -> None:
+    if not _has_app(machine):
+        raise HashBWNError(
+            f"{machine.title} has no benchmark app ({APP}): install it with adb install -r -d -g "
+            "android_aarch64_benchmark_model.apk (see docs/devices.md)."
+        )

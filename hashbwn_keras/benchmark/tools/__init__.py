@@ -1,0 +1,1 @@
+"""What measures: our own runner, and the stock benchmark programs of TFLite and LiteRT."""

@@ -1,0 +1,1 @@
+"""Float Keras model in, binary-weight model out."""

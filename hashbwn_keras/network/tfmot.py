@@ -1,0 +1,332 @@
+"""1-bit weights beside 8-bit activations in tensorflow-model-optimization's aware training.
+
+>>> from tensorflow_model_optimization.quantization.keras import quantize_apply
+>>> annotated = hashbwn_keras.tfmot.quantize_annotate(binary_model)
+>>> model = quantize_apply(annotated)      # train it, then convert it with TensorFlow's converter
+"""
+
+import warnings
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.network.graph import (
+    Graph,
+    Key,
+    Layer,
+    Step,
+    clone,
+    graph_of,
+    is_batch_norm,
+    is_graph,
+    same_layer,
+)
+from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.network.quantizers import HashSign, hash_scale
+
+try:
+    with warnings.catch_warnings():
+        # It compares versions by distutils, which is not for its users to mend.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tensorflow_model_optimization.quantization import keras as tfmot
+except ImportError as error:
+    raise ImportError(
+        "hashbwn_keras.tfmot needs tensorflow-model-optimization: "
+        'pip install "hashbwn_keras[tfmot]".'
+    ) from error
+
+_KERNELS = {
+    tf_keras.layers.DepthwiseConv2D: "depthwise_kernel",
+    tf_keras.layers.Conv2D: "kernel",
+    tf_keras.layers.Dense: "kernel",
+}
+_REFUSED = (tf_keras.layers.Conv2DTranspose, tf_keras.layers.SeparableConv2D)
+
+
+@tf_keras.utils.register_keras_serializable(package="hashbwn_keras")
+class HashSignInt8(tfmot.quantizers.Quantizer):
+    """``hash_sign`` on the grid of an int8 kernel.
+
+    Convolutions have a step for each channel, α / 127, so that the value is that of
+    :func:`hashbwn_keras.quantizers.hash_sign` to a unit in the last place. TFLite has one step for
+    a Dense kernel, the largest α / 127, to which the scales are rounded. The gradient is the
+    identity. There are no variables: the step follows the kernel, so that solved codes and loaded
+    weights count at once and not only after a training step.
+
+    Args:
+        axes: the kernel axes that share one scale, see :class:`hashbwn_keras.quantizers.HashSign`.
+    """
+
+    def __init__(self, axes: Any = None):
+        self.hash_sign = HashSign(axes)
+
+    def build(self, tensor_shape: Any, name: str, layer: Layer) -> dict[str, tf.Variable]:
+        """Return no variables."""
+        del tensor_shape, name, layer
+        return {}
+
+    def __call__(
+        self, inputs: tf.Tensor, training: Any, weights: dict[str, tf.Variable], **kwargs: Any
+    ) -> tf.Tensor:
+        """Return the two-valued kernel; shape and dtype as ``inputs``."""
+        del training, weights, kwargs
+        kernel = tf.convert_to_tensor(inputs)
+        return _on_int8_grid(kernel, self.hash_sign.reduction_axes(len(kernel.shape)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build this quantizer again."""
+        return {"axes": self.hash_sign.axes}
+
+
+def _on_int8_grid(kernel: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+    @tf.custom_gradient
+    def quantize(kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        scale = hash_scale(kernel, axes)
+        # A sign by arithmetic: the converter has to fold this into a constant, and does not fold
+        # what is much larger than its operands, as a choice by booleans is.
+        binary = tf.sign(tf.sign(kernel) + 0.5) * scale
+        # A range of zero has no step.
+        limit = tf.reshape(tf.where(scale > 0, scale, tf.ones_like(scale)), [-1])
+        return _fake_quantized(binary, limit), lambda upstream: upstream
+
+    return quantize(kernel)
+
+
+def _fake_quantized(binary: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    """Round a kernel to multiples of ``limit`` [output channels] / 127."""
+    if len(binary.shape) == 2:
+        # The converter cannot transpose a Dense kernel that has a step for each channel.
+        limit = tf.reduce_max(tf.abs(binary))
+        limit = tf.where(limit > 0, limit, tf.ones_like(limit))
+        return tf.quantization.fake_quant_with_min_max_vars(
+            binary, -limit, limit, num_bits=8, narrow_range=True
+        )
+    # The operator has a range for each entry of the last axis, of which depthwise kernels have two.
+    columns = tf.reshape(binary, [*binary.shape[:2], -1, limit.shape[0]])
+    columns = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        columns, -limit, limit, num_bits=8, narrow_range=True
+    )
+    return tf.reshape(columns, binary.shape)
+
+
+@tf_keras.utils.register_keras_serializable(package="hashbwn_keras")
+class HashBinaryQuantizeConfig(tfmot.QuantizeConfig):
+    """Tells tensorflow-model-optimization to give a layer a 1-bit kernel and an 8-bit output.
+
+    For HashBinary layers and for Keras's own Conv2D, DepthwiseConv2D and Dense. Of the latter,
+    those with a separate ReLU layer behind them lose any config of their own in ``quantize_apply``
+    (its LayerReLUQuantize transform): use a HashBinary layer there, or ``activation="relu"``.
+
+    Args:
+        quantize_output: whether the layer's output, behind its activation, is rounded to 8 bits.
+            False where batch-norm or ReLU follows that the converter fuses into the layer;
+            :func:`quantize_annotate` sees to it.
+    """
+
+    def __init__(self, quantize_output: bool = True):
+        self.quantize_output = quantize_output
+
+    def get_weights_and_quantizers(self, layer: Layer) -> list[tuple[tf.Variable, HashSignInt8]]:
+        """Return the kernel of ``layer`` with its quantizer.
+
+        Raises:
+            HashBWNError: no Conv2D, DepthwiseConv2D or Dense.
+        """
+        name = _kernel_of(layer)
+        axes = (0, 1) if name == "depthwise_kernel" else None
+        return [(getattr(layer, name), HashSignInt8(axes))]
+
+    def set_quantize_weights(self, layer: Layer, quantize_weights: list[tf.Tensor]) -> None:
+        """Make ``layer`` compute with the quantized kernel."""
+        setattr(layer, _kernel_of(layer), quantize_weights[0])
+
+    def get_activations_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
+        """Return the activation of ``layer`` with tfmot's 8-bit quantizer, if it has one."""
+        if not self.quantize_output:
+            return []
+        return [(layer.activation, _eight_bits())]
+
+    def set_quantize_activations(self, layer: Layer, quantize_activations: list[Any]) -> None:
+        """Make ``layer`` use the quantized activation."""
+        for activation in quantize_activations:
+            layer.activation = activation
+
+    def get_output_quantizers(self, layer: Layer) -> list[Any]:
+        """Return none: the output is quantized with the activation."""
+        del layer
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build this config again."""
+        return {"quantize_output": self.quantize_output}
+
+
+@tf_keras.utils.register_keras_serializable(package="hashbwn_keras")
+class OutputQuantizeConfig(tfmot.QuantizeConfig):
+    """Tells tensorflow-model-optimization to round a layer's output to 8 bits and nothing else.
+
+    Args:
+        quantize_output: False leaves the output alone, too.
+    """
+
+    def __init__(self, quantize_output: bool = True):
+        self.quantize_output = quantize_output
+
+    def get_weights_and_quantizers(self, layer: Layer) -> list[Any]:
+        """Return none."""
+        del layer
+        return []
+
+    def set_quantize_weights(self, layer: Layer, quantize_weights: list[tf.Tensor]) -> None:
+        """Do nothing."""
+        del layer, quantize_weights
+
+    def get_activations_and_quantizers(self, layer: Layer) -> list[Any]:
+        """Return none."""
+        del layer
+        return []
+
+    def set_quantize_activations(self, layer: Layer, quantize_activations: list[Any]) -> None:
+        """Do nothing."""
+        del layer, quantize_activations
+
+    def get_output_quantizers(self, layer: Layer) -> list[Any]:
+        """Return tfmot's 8-bit quantizer, unless told otherwise."""
+        del layer
+        return [_eight_bits()] if self.quantize_output else []
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build this config again."""
+        return {"quantize_output": self.quantize_output}
+
+
+def _eight_bits() -> tfmot.quantizers.Quantizer:
+    return tfmot.quantizers.MovingAverageQuantizer(
+        num_bits=8, per_axis=False, symmetric=False, narrow_range=False
+    )
+
+
+def _kernel_of(layer: Layer) -> str:
+    for layer_class, name in _KERNELS.items():
+        if isinstance(layer, layer_class) and not isinstance(layer, _REFUSED):
+            return name
+    raise HashBWNError(
+        f"Layer {layer.name!r} is a {type(layer).__name__}, which HashBinaryQuantizeConfig has no "
+        "1-bit kernel for: use it with Conv2D, DepthwiseConv2D or Dense."
+    )
+
+
+def quantize_scope() -> Any:
+    """Return tfmot's ``quantize_scope``: what Keras needs to load quantize-aware models."""
+    return tfmot.quantize_scope()
+
+
+def quantize_annotate(model: tf_keras.Model) -> tf_keras.Model:
+    """Annotate a whole model: 1-bit kernels for its HashBinary layers, 8 bits for everything else.
+
+    Batch-norm and ReLU behind a HashBinary layer are annotated so that the converter can fuse them
+    into it, as tfmot does for Keras's own layers.
+
+    Args:
+        model: Sequential or functional model, for example from :func:`hashbwn_keras.binarize`. It
+            is not changed.
+
+    Returns:
+        A model of the same weights for ``tfmot.quantization.keras.quantize_apply``.
+
+    Raises:
+        HashBWNError: no HashBinary layer, or one that would not become int8 (separable, dilated,
+            with an input quantizer, Dense on a feature map or before batch-norm); a nested model.
+    """
+    configs = _configs(graph_of(model), _binary_layers(model))
+
+    def make(name: str, layer: Layer) -> Layer:
+        copy = same_layer(name, layer)
+        if isinstance(layer, tf_keras.layers.InputLayer):
+            return copy
+        return tfmot.quantize_annotate_layer(copy, configs.get(name))
+
+    annotated = clone(model, make)
+    annotated.set_weights(model.get_weights())
+    return annotated
+
+
+def _binary_layers(model: tf_keras.Model) -> set[str]:
+    """Names of the layers with 1-bit kernels, all of which tfmot can quantize."""
+    nested = [layer.name for layer in model.layers if is_graph(layer)]
+    if nested:
+        raise HashBWNError(
+            f"Model {model.name!r} contains the model {nested[0]!r}, which "
+            "tensorflow-model-optimization cannot quantize: build it of layers only."
+        )
+    kernels = binary_kernels(model)
+    if not kernels:
+        raise HashBWNError(
+            f"Model {model.name!r} has no HashBinary layer: binarise it first "
+            "(hashbwn_keras.binarize)."
+        )
+    for kernel in kernels:
+        _check_fits(kernel.layer)
+    return {kernel.layer.name for kernel in kernels}
+
+
+def _check_fits(layer: Layer) -> None:
+    """Check that the converter can make an int8 layer of a binary one."""
+    _kernel_of(layer)
+    dense = isinstance(layer, tf_keras.layers.Dense)
+    if getattr(layer, "input_quantizer", None) is not None:
+        reason, cure = "quantizes its input itself", "set input_quantizer=None"
+    elif dense and len(layer.input_shape) != 2:
+        reason, cure = "is a Dense on a feature map", "make it a 1 × 1 HashBinaryConv2D"
+    elif not dense and set(layer.dilation_rate) != {1}:
+        reason, cure = f"has dilation_rate {tuple(layer.dilation_rate)}", "set it to 1"
+    else:
+        return
+    raise HashBWNError(
+        f"Layer {layer.name!r} {reason}, which TensorFlow's converter leaves float in aware "
+        f"training: {cure}."
+    )
+
+
+def _configs(graph: Graph, binary: set[str]) -> dict[str, tfmot.QuantizeConfig]:
+    """What to annotate the binary layers, and the batch-norms behind them, with."""
+    readers = graph.consumers()
+    configs: dict[str, tfmot.QuantizeConfig] = {}
+    for name, steps in graph.calls().items():
+        if name not in binary:
+            continue
+        reader = _only_reader(steps, readers, graph)
+        norm = reader if reader and is_batch_norm(reader.layer) and _linear(steps[0]) else None
+        fused = norm is not None or (reader is not None and _is_relu(reader.layer))
+        configs[name] = HashBinaryQuantizeConfig(quantize_output=not fused)
+        if norm and isinstance(steps[0].layer, tf_keras.layers.Dense):
+            raise HashBWNError(
+                f"The converter cannot fuse batch-norm {norm.name!r} into the int8 Dense {name!r}: "
+                "leave it out, or make the Dense a 1 × 1 HashBinaryConv2D."
+            )
+        if norm:
+            behind = _only_reader([norm], readers, graph)
+            relu = behind is not None and _is_relu(behind.layer)
+            configs[norm.name] = OutputQuantizeConfig(quantize_output=not relu)
+    return configs
+
+
+def _only_reader(steps: list[Step], readers: dict[Key, list[Step]], graph: Graph) -> Step | None:
+    """The one step that reads the output of a layer that is called once."""
+    (key,) = steps[0].outputs
+    found = readers.get(key, [])
+    alone = len(steps) == len(found) == 1 and key not in graph.outputs
+    return found[0] if alone else None
+
+
+def _linear(step: Step) -> bool:
+    return step.layer.activation is tf_keras.activations.linear
+
+
+def _is_relu(layer: Layer) -> bool:
+    """Whether the converter fuses the layer into the one before it."""
+    if isinstance(layer, tf_keras.layers.Activation):
+        return layer.activation is tf_keras.activations.relu
+    return isinstance(layer, tf_keras.layers.ReLU)

@@ -1,0 +1,1 @@
+"""Comparing a binarised network with its float network: by layer and as a whole."""

@@ -1,0 +1,1 @@
+"""The bytes of a .tflite file, and where they hold a binary filter."""

@@ -1,0 +1,96 @@
+"""Which layers are chosen, and the reasons for the others."""
+
+import pytest
+import tf_keras
+
+import hashbwn_keras as hb
+from hashbwn_keras.binarizer.selection import select
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.network.graph import graph_of
+
+layers = tf_keras.layers
+
+
+def choose(model, filters=None):
+    return select(model, graph_of(model), filters)
+
+
+@pytest.fixture
+def model():
+    x = tf_keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, name="stem")(x)
+    y = layers.DepthwiseConv2D(3, name="depthwise")(y)
+    y = layers.Conv2D(4, 1, name="pointwise")(y)
+    y = layers.Conv2DTranspose(4, 3, name="up")(y)
+    y = hb.HashBinaryConv2D(4, 3, name="binary")(y)
+    y = layers.SeparableConv2D(4, 3, name="separable")(y)
+    y = layers.Flatten()(y)
+    y = layers.Dense(5, name="hidden")(y)
+    return tf_keras.Model(x, layers.Activation("softmax")(layers.Dense(3, name="head")(y)))
+
+
+def test_default_keeps_first_convolution_last_dense_and_depthwise(model):
+    chosen, skipped = choose(model)
+    assert chosen == ["pointwise", "separable", "hidden"]
+    assert set(skipped) == {"stem", "depthwise", "up", "binary", "head"}
+    assert "first convolution" in skipped["stem"]
+    assert "last layer" in skipped["head"]
+    assert "Conv2DTranspose" in skipped["up"]
+    assert "quantizer already" in skipped["binary"]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    ["stem|head", ["stem", "head"], lambda layer: layer.name in ("stem", "head")],
+    ids=["regex", "list", "callable"],
+)
+def test_filters_choose_alone(model, filters):
+    chosen, skipped = choose(model, filters)
+    assert chosen == ["stem", "head"]
+    assert skipped["pointwise"] == "not chosen by filters"
+
+
+def test_a_convolution_of_one_pixel_is_a_dense_layer():
+    x = tf_keras.Input((8, 8, 3))
+    y = layers.Conv2D(4, 3, name="stem")(x)
+    y = layers.Conv2D(4, 3, name="middle")(y)
+    y = layers.GlobalAveragePooling2D(keepdims=True)(y)
+    y = layers.Flatten()(layers.Conv2D(10, 1, name="head")(y))
+    assert choose(tf_keras.Model(x, y))[0] == ["middle"]
+
+
+def test_a_last_convolution_of_an_image_is_binarised():
+    x = tf_keras.Input((8, 8, 3))
+    y = layers.Conv2D(2, 3, name="last")(layers.Conv2D(4, 3, name="stem")(x))
+    assert choose(tf_keras.Model(x, y))[0] == ["last"]
+
+
+def test_layers_in_wrappers_are_skipped_with_a_reason():
+    x = tf_keras.Input((2, 8, 8, 3))
+    y = layers.TimeDistributed(layers.Conv2D(4, 3, name="inner"), name="wrap")(x)
+    y = layers.Dense(4, name="dense")(y)
+    y = layers.Dense(4, name="head")(layers.Flatten()(y))
+    chosen, skipped = choose(tf_keras.Model(x, y))
+    assert chosen == ["dense"]
+    assert "wrapper" in skipped["wrap/inner"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (["stem", "missing"], "'missing'"),
+        (["up"], "'up' cannot be binarised"),
+        ("(", "no regular expression"),
+        ("nothing matches", "no layer to binarise"),
+        ([], "no layer to binarise"),
+    ],
+)
+def test_bad_filters(model, filters, message):
+    with pytest.raises(HashBWNError, match=message):
+        choose(model, filters)
+
+
+def test_a_model_without_kernels_is_refused():
+    x = tf_keras.Input((8, 8, 3))
+    with pytest.raises(HashBWNError, match="no layer has a kernel"):
+        choose(tf_keras.Model(x, layers.ReLU()(x)))
