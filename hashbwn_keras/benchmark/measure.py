@@ -11,7 +11,7 @@ from hashbwn_keras.benchmark.library import for_device
 from hashbwn_keras.benchmark.machines.choice import choose_tool, connect
 from hashbwn_keras.benchmark.machines.host import Host, Machine, between
 from hashbwn_keras.benchmark.results import Delegate, Device, Result, Runtime, sha256
-from hashbwn_keras.benchmark.tools.python import Job, Measured, Tool
+from hashbwn_keras.benchmark.tools.own import Job, Measured, Tool
 from hashbwn_keras.benchmark.tools.stock import Binary
 from hashbwn_keras.errors import HashBWNError
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hashbwn_keras.benchmark.machines.emulated import Emulated
 from hashbwn_keras.benchmark.machines.host import Host
-from hashbwn_keras.benchmark.tools.python import PythonRunner
+from hashbwn_keras.benchmark.tools.own import PythonRunner
 from hashbwn_keras.errors import HashBWNError
 
 

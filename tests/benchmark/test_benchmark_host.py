@@ -11,7 +11,7 @@ from failures import fails
 
 from hashbwn_keras.benchmark import command, measure, results as schema
 from hashbwn_keras.benchmark.tools import runner
-from hashbwn_keras.benchmark.tools.python import Job
+from hashbwn_keras.benchmark.tools.own import Job
 from hashbwn_keras.benchmark.tools.stock import rotated
 from hashbwn_keras.errors import HashBWNError
 

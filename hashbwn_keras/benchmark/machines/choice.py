@@ -7,7 +7,7 @@ from hashbwn_keras.benchmark.machines.android import Android
 from hashbwn_keras.benchmark.machines.emulated import Emulated, EmulatedRunner
 from hashbwn_keras.benchmark.machines.host import Host, Machine, quote
 from hashbwn_keras.benchmark.machines.ssh import Ssh
-from hashbwn_keras.benchmark.tools.python import PythonRunner, Tool
+from hashbwn_keras.benchmark.tools.own import PythonRunner, Tool
 from hashbwn_keras.benchmark.tools.stock import APP, AndroidApp, Binary, LitertBenchmark
 from hashbwn_keras.errors import HashBWNError
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from hashbwn_keras.benchmark.machines.host import Host, Machine
 from hashbwn_keras.benchmark.results import Device, Memory, State
-from hashbwn_keras.benchmark.tools.python import Job, Measured, PythonRunner, plan
+from hashbwn_keras.benchmark.tools.own import Job, Measured, PythonRunner, plan
 from hashbwn_keras.errors import HashBWNError
 
 _PLUGIN = Path(__file__).with_name("qemu_instructions.c")

@@ -11,7 +11,7 @@ from typing import Any
 from hashbwn_keras.benchmark import parse
 from hashbwn_keras.benchmark.machines.host import Machine, quote
 from hashbwn_keras.benchmark.results import Latency, Memory
-from hashbwn_keras.benchmark.tools.python import Job, Measured, guarded, with_cure
+from hashbwn_keras.benchmark.tools.own import Job, Measured, guarded, with_cure
 from hashbwn_keras.errors import HashBWNError
 
 APP = "org.tensorflow.lite.benchmark"
