@@ -26,8 +26,9 @@ import hashbwn_keras  # noqa: F401  (selects Keras 2)
 import tf_keras
 
 from hashbwn_keras.errors import CalibrationWarning
+from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.solver.hashing import solve
-from hashbwn_keras.solver.moments import Moments, PatchGeometry
+from hashbwn_keras.solver.moments import Moments
 
 BATCH = 256
 UNSEEN = slice(20000, 24096)
@@ -56,7 +57,7 @@ def inner_convolutions(model):
 def kernels(model):
     """Float kernels [1, K, T] of the inner convolutions."""
     layers = inner_convolutions(model)
-    return [PatchGeometry.of(layer).split_kernel(layer.get_weights()[0]) for layer in layers]
+    return [patch_geometry(layer).split_kernel(layer.get_weights()[0]) for layer in layers]
 
 
 def take_moments(model, images, patches=None, seed=0):
@@ -64,8 +65,7 @@ def take_moments(model, images, patches=None, seed=0):
     layers = inner_convolutions(model)
     watch = tf_keras.Model(model.input, [t for la in layers for t in (la.input, la.output)])
     totals = [
-        Moments(PatchGeometry.of(layer), len(images), patches=patches, seed=seed)
-        for layer in layers
+        Moments(patch_geometry(layer), len(images), patches=patches, seed=seed) for layer in layers
     ]
     seconds = np.zeros(2)
     for start in range(0, len(images), BATCH):
@@ -110,7 +110,7 @@ def time_table(model, images, runs):
     times = np.array([take_moments(model, images)[1] for _ in range(runs)])
     layer = inner_convolutions(model)[-1]
     x, s = np.zeros((64, 512, 512, 64), np.float32), np.zeros((64, 512, 512, 64), np.float32)
-    total = Moments(PatchGeometry.of(layer), len(x))
+    total = Moments(patch_geometry(layer), len(x))
     tracemalloc.start()
     total.update(x, s)
     peak = tracemalloc.get_traced_memory()[1]

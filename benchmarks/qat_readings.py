@@ -36,10 +36,10 @@ from tqdm import tqdm
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
+from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.network.graph import clone, is_batch_norm, same_layer
 from hashbwn_keras.network.layers import binary_kernels, float_form
 from hashbwn_keras.solver.moments import Moments
-from hashbwn_keras.solver.patches import PatchGeometry
 from hashbwn_keras.training.distillation import TEMPERATURE, divergence
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
@@ -85,7 +85,7 @@ class Start:
         self.others_rate = case.rate
         self.kernels = binary_kernels(self.model)
         self.float_model, self.steps = hb.load_model(case.path), 0
-        self.geometries = [PatchGeometry.of(kernel.layer) for kernel in self.kernels]
+        self.geometries = [patch_geometry(kernel.layer) for kernel in self.kernels]
         self._seen = tf_keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
 
     def loss(self, x):

@@ -18,9 +18,9 @@ import hashbwn_keras as hb
 import numpy as np
 
 from hashbwn_keras.errors import CalibrationWarning
+from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.solver import hashing
 from hashbwn_keras.solver.moments import Moments
-from hashbwn_keras.solver.patches import PatchGeometry
 
 PAGE = 4096
 IMAGES = 256
@@ -65,7 +65,7 @@ def main():
     outputs = layer(images).numpy()
     warnings.simplefilter("ignore", CalibrationWarning)
     with Peak() as peak:
-        moments = Moments(PatchGeometry.of(layer), IMAGES, patches=IMAGES * 16)
+        moments = Moments(patch_geometry(layer), IMAGES, patches=IMAGES * 16)
         for part in np.split(np.arange(IMAGES), 4):
             moments.update(images[part], outputs[part])
         peak.told("moments gathered")

@@ -2,7 +2,6 @@
 
 from hashbwn_keras.solver.hashing import (
     EXACT_LIMIT,
-    METHODS,
     MIN_SCALE,
     SLACK,
     SWEEPS,
@@ -11,6 +10,7 @@ from hashbwn_keras.solver.hashing import (
     HashCodes,
     solve,
 )
+from hashbwn_keras.solver.methods import METHODS
 
 __all__ = [
     "EXACT_LIMIT",

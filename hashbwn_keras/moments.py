@@ -6,8 +6,8 @@ from hashbwn_keras.solver.moments import (
     PATCHES,
     PATCHES_PER_INPUT,
     Moments,
-    Statistics,
 )
+from hashbwn_keras.solver.statistics import Statistics
 
 __all__ = [
     "CHUNK_VALUES",

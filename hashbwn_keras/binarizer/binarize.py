@@ -21,7 +21,7 @@ from hashbwn_keras.network.batches import Batch, batches_of, image_count
 from hashbwn_keras.network.graph import Graph, Layer, clone, graph_of, same_layer
 from hashbwn_keras.network.layers import binary_form, flat_layers
 from hashbwn_keras.network.saving import set_recipe
-from hashbwn_keras.solver import hashing
+from hashbwn_keras.solver.methods import METHODS
 from hashbwn_keras.version import __version__
 
 _log = logging.getLogger("hashbwn_keras")
@@ -75,10 +75,8 @@ def binarize(
         HashBWNError: not a Keras 2 graph, no layer to binarise, NaN or infinite weights, mixed
             precision, or calibration data that does not fit.
     """
-    if method not in hashing.METHODS:
-        raise HashBWNError(
-            f"Unknown method {method!r}: choose one of {', '.join(hashing.METHODS)}."
-        )
+    if method not in METHODS:
+        raise HashBWNError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
     graph = graph_of(model)
     _check_weights(model)
     chosen, skipped = select(model, graph, filters)

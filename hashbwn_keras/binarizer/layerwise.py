@@ -33,10 +33,10 @@ from hashbwn_keras.binarizer.write import (
     write_solution,
 )
 from hashbwn_keras.network.batches import Batch, image_count
+from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.network.graph import Graph, Key, Layer, Step, channel_axis, is_batch_norm
 from hashbwn_keras.solver import hashing
 from hashbwn_keras.solver.moments import Moments
-from hashbwn_keras.solver.patches import PatchGeometry
 
 _SMALL_GAIN = 1e-2
 """Channels whose batch-norm gain is below this share of the median cannot correct a shortcut."""
@@ -216,7 +216,7 @@ class LayerwisePass:
 
     def _solve(self, name: str, steps: list[Step]) -> None:
         target, options = self._targets[name], self._options
-        geometry = PatchGeometry.of(target.layer)
+        geometry = patch_geometry(target.layer)
         # A layer's own stream of random numbers, so that others do not shift it.
         seed = zlib.crc32(f"{options.seed}/{name}".encode())
         images = image_count(self._batches) * len(steps)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hashbwn_keras.network.graph import Layer
 from hashbwn_keras.network.layers import binary_kernels
 from hashbwn_keras.solver.hashing import HashCodes
-from hashbwn_keras.solver.moments import Statistics
 from hashbwn_keras.solver.patches import PatchGeometry
+from hashbwn_keras.solver.statistics import Statistics
 
 _SMALLEST_LATENT = 0.05
 """Latent weights are at least this share of their channel's mean, so that none loses its sign."""

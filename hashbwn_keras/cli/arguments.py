@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hashbwn_keras.benchmark import command as benchmark
 from hashbwn_keras.cli import demo_arguments, lce
+from hashbwn_keras.solver.methods import METHODS
 from hashbwn_keras.version import __version__
 
-METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "exact")
 PREPROCESSING = {
     "none": "values as they are",
     "unit": "x / 255, values 0 to 1",

@@ -52,8 +52,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.solver import search as _search
+from hashbwn_keras.solver.methods import METHODS
 
-METHODS = ("auto", "sign", "dcc", "one_opt", "tabu", "exact")
 EXACT_LIMIT = 16
 """Largest K that is solved by enumeration: 2^15 trials a channel take about a millisecond."""
 MIN_SCALE = 2.0**-20

@@ -1,10 +1,8 @@
 """How a layer cuts its input into patches, and how its kernel maps to the solver's problems."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import tf_keras
 from numpy.typing import ArrayLike, NDArray
 
 from hashbwn_keras.errors import HashBWNError
@@ -44,52 +42,6 @@ class PatchGeometry:
     channels_first: bool = False
     dense: bool = False
 
-    @classmethod
-    def of(cls, layer: Any) -> "PatchGeometry":
-        """Geometry of a built Keras layer, or of a subclass such as Larq's.
-
-        Of a SeparableConv2D it is that of the pointwise part, a 1 × 1 convolution of the depthwise
-        part's output.
-
-        Raises:
-            HashBWNError: the layer is not built or none of Conv2D, DepthwiseConv2D,
-                SeparableConv2D and Dense.
-        """
-        layers = tf_keras.layers
-        known = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Dense)
-        if not isinstance(layer, known) or isinstance(layer, layers.Conv2DTranspose):
-            raise HashBWNError(
-                f"Layer {layer.name!r} is a {type(layer).__name__}: moments are taken of Conv2D, "
-                "DepthwiseConv2D, SeparableConv2D and Dense only."
-            )
-        if not layer.built:
-            raise HashBWNError(f"Layer {layer.name!r} has no weights yet: build the model first.")
-        if isinstance(layer, layers.Dense):
-            shape = tuple(layer.kernel.shape)
-            one = (1, 1)
-            return cls(one, one, one, False, 0.0, shape[0], 1, shape[1], shape, dense=True)
-        first = layer.data_format == "channels_first"
-        if isinstance(layer, layers.SeparableConv2D):
-            shape = tuple(layer.pointwise_kernel.shape)
-            one = (1, 1)
-            return cls(one, one, one, False, 0.0, shape[2], 1, shape[3], shape, first)
-        depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        kernel = layer.depthwise_kernel if depthwise else layer.kernel
-        shape = tuple(kernel.shape)
-        problems = shape[2] if depthwise else layer.groups
-        return cls(
-            kernel_size=tuple(layer.kernel_size),
-            strides=tuple(layer.strides),
-            dilation=tuple(layer.dilation_rate),
-            same=layer.padding == "same",
-            pad_value=float(getattr(layer, "pad_values", 0.0)),
-            channels=shape[2] if depthwise else shape[2] * problems,
-            problems=problems,
-            outputs=shape[3] if depthwise else shape[3] // problems,
-            kernel_shape=shape,
-            channels_first=first,
-        )
-
     @property
     def inputs(self) -> int:
         """K, the number of codes of an output channel."""
@@ -104,6 +56,32 @@ class PatchGeometry:
     def join_kernel(self, codes: ArrayLike) -> NDArray:
         """[B, K, T] back to the shape of the Keras kernel."""
         return np.asarray(codes).transpose(1, 0, 2).reshape(self.kernel_shape)
+
+    def as_images(self, x: NDArray, s: NDArray) -> tuple[NDArray, NDArray]:
+        """Views of the layer's inputs and outputs as [N, H, W, C], their shapes checked.
+
+        Raises:
+            HashBWNError: shapes that are not the layer's, or do not fit each other.
+        """
+        given = f"inputs {x.shape} and float outputs {s.shape}"
+        if self.dense and x.ndim >= 2:
+            x = x.reshape(len(x), -1, 1, x.shape[-1])
+            s = s.reshape(len(s), -1, 1, s.shape[-1]) if s.ndim >= 2 else s
+        elif self.channels_first and x.ndim == s.ndim == 4:
+            x, s = x.transpose(0, 2, 3, 1), s.transpose(0, 2, 3, 1)
+        x, s = (v if v.dtype in (np.float32, np.float64) else v.astype(np.float32) for v in (x, s))
+        if x.ndim != 4 or x.shape[3] != self.channels:
+            raise HashBWNError(
+                f"A layer of {self.channels} input channels got {given}: give its own input."
+            )
+        size = self.output_size(x.shape[1], x.shape[2])
+        expected = (len(x), *size, self.problems * self.outputs)
+        if s.shape != expected or 0 in expected:
+            raise HashBWNError(
+                f"A layer with outputs {expected} got {given}: give the outputs of the same "
+                "layer for the same images, and images no smaller than its kernel."
+            )
+        return x, s
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the output for an input of this size."""

@@ -7,9 +7,11 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import CalibrationWarning, HashBWNError
+from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.solver import moments
 from hashbwn_keras.solver.hashing import solve
-from hashbwn_keras.solver.moments import Moments, PatchGeometry
+from hashbwn_keras.solver.moments import Moments
+from hashbwn_keras.solver.positions import sampled_positions
 
 layers = tf_keras.layers
 ALL = 10**6  # more patches than there are positions: every one is taken
@@ -35,7 +37,7 @@ def outputs(layer, x):
 
 
 def statistics(layer, x, s, batch=3, centred=True, **options):
-    total = Moments(PatchGeometry.of(layer), len(x), **{"patches": ALL, **options})
+    total = Moments(patch_geometry(layer), len(x), **{"patches": ALL, **options})
     for start in range(0, len(x), batch):
         total.update(x[start : start + batch], s[start : start + batch])
     return total.statistics(centred)
@@ -76,7 +78,7 @@ def test_patches_times_kernel_are_the_outputs(name):
     layer = built(type(layer).from_config(layer.get_config()), *shape)
     x = random_images(100, *shape, seed=1)
     s = outputs(layer, x)
-    geometry = PatchGeometry.of(layer)
+    geometry = patch_geometry(layer)
     W = geometry.split_kernel(layer.get_weights()[0])
     assert (geometry.join_kernel(W) == layer.get_weights()[0]).all()
     found = statistics(layer, x, s)
@@ -112,7 +114,7 @@ def test_against_im2col_in_float64():
 
 def test_separable_is_its_pointwise_part():
     layer = built(layers.SeparableConv2D(6, 3, depth_multiplier=2, padding="same"), 8, 8, 4)
-    geometry = PatchGeometry.of(layer)
+    geometry = patch_geometry(layer)
     assert (geometry.inputs, geometry.outputs, geometry.problems) == (8, 6, 1)
     x = random_images(30, 8, 8, 4)
     middle = tf.nn.depthwise_conv2d(x, layer.depthwise_kernel, [1, 1, 1, 1], "SAME").numpy()
@@ -147,9 +149,8 @@ def test_chunks_and_batches_do_not_matter(monkeypatch):
 
 
 def positions(count, height, width, per_image, seed=0):
-    layer = built(layers.Conv2D(1, 1), height, width, 1)
-    sampler = Moments(PatchGeometry.of(layer), count, patches=count * per_image, seed=seed)
-    chunks = list(sampler._positions(count, height, width, rows=50))
+    random = np.random.default_rng(seed)
+    chunks = list(sampled_positions(random, count, (height, width), per_image, rows=50))
     image, row, column = (np.concatenate(part) for part in zip(*chunks, strict=True))
     return image, row * width + column
 
@@ -172,10 +173,10 @@ def test_the_seed_chooses_the_positions():
 
 def test_patches_are_spread_over_all_images():
     layer = built(layers.Conv2D(3, 3, padding="same"), 16, 16, 4)
-    total = Moments(PatchGeometry.of(layer), 50)
+    total = Moments(patch_geometry(layer), 50)
     total.update(random_images(50, 16, 16, 4), random_images(50, 16, 16, 3))
     assert total.count == 50 * 256
-    geometry = PatchGeometry.of(layer)
+    geometry = patch_geometry(layer)
     assert Moments(geometry, 2048, patches=5000)._per_image == 3
     assert Moments(geometry, 2048)._per_image == 16
 
@@ -185,7 +186,7 @@ def test_solution_bias_and_error_are_those_of_the_outputs():
     x = np.maximum(random_images(60, 8, 8, 3), 0)
     s = layer(x).numpy() + 5
     found = statistics(layer, x, s)
-    geometry = PatchGeometry.of(layer)
+    geometry = patch_geometry(layer)
     solution = solve(found.gram, found.cross)
     layer.set_weights(
         [
@@ -222,7 +223,7 @@ def test_integer_and_half_images_are_taken():
 
 
 def conv_moments(images=4):
-    return Moments(PatchGeometry.of(built(layers.Conv2D(2, 3), 6, 6, 3)), images)
+    return Moments(patch_geometry(built(layers.Conv2D(2, 3), 6, 6, 3)), images)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +266,11 @@ def test_other_bad_input():
         conv_moments().statistics()
     with pytest.raises(HashBWNError, match="images=0"):
         conv_moments(images=0)
-    geometry = PatchGeometry.of(built(layers.Dense(2), 3))
+    geometry = patch_geometry(built(layers.Dense(2), 3))
     with pytest.raises(HashBWNError, match="patches=0"):
         Moments(geometry, 5, patches=0)
     with pytest.raises(HashBWNError, match="'fresh' has no weights"):
-        PatchGeometry.of(layers.Conv2D(2, 3, name="fresh"))
+        patch_geometry(layers.Conv2D(2, 3, name="fresh"))
     for layer in (layers.Conv2DTranspose(2, 3, name="up"), layers.ReLU(name="up")):
         with pytest.raises(HashBWNError, match="'up' is a "):
-            PatchGeometry.of(layer)
+            patch_geometry(layer)
