@@ -35,6 +35,7 @@ from hashbwn_keras.binarizer.write import (
 from hashbwn_keras.network.batches import Batch, image_count
 from hashbwn_keras.network.geometry import patch_geometry
 from hashbwn_keras.network.graph import Graph, Key, Layer, Step, channel_axis, is_batch_norm
+from hashbwn_keras.running import Running
 from hashbwn_keras.solver import hashing
 from hashbwn_keras.solver.moments import Moments
 
@@ -203,15 +204,15 @@ class LayerwisePass:
         both networks and cancels.
         """
         axis = channel_axis(twin)
-        sums = {}
-        for network in ("float", "binary"):
-            sums[network] = _mean_variance(self._inputs_of(network, steps), axis)
-        (mean_f, var_f), (mean_b, var_b) = sums["float"], sums["binary"]
+        of_float, of_binary = (
+            _running(self._inputs_of(network, steps), axis) for network in ("float", "binary")
+        )
+        var_f, var_b = of_float.variance, of_binary.variance
         mean = twin.moving_mean.numpy().astype(np.float64)
         variance = twin.moving_variance.numpy().astype(np.float64)
         ratio = np.divide(var_b, var_f, out=np.ones_like(var_b), where=var_f > 0)
         ratio = np.clip(ratio, 1e-4, 1e4)
-        twin.moving_mean.assign(mean_b - (mean_f - mean) * np.sqrt(ratio))
+        twin.moving_mean.assign(of_binary.mean - (of_float.mean - mean) * np.sqrt(ratio))
         twin.moving_variance.assign(variance * ratio)
 
     def _solve(self, name: str, steps: list[Step]) -> None:
@@ -273,22 +274,10 @@ class LayerwisePass:
         return correct
 
 
-def _mean_variance(
-    arrays: Iterable[NDArray], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of all arrays together, along all axes but ``axis``.
-
-    Arrays are joined by the update of Chan, Golub and LeVeque, as in :mod:`hashbwn_keras.moments`.
-    """
-    count, mean, scatter = 0, np.float64(0), np.float64(0)
+def _running(arrays: Iterable[NDArray], axis: int) -> Running:
+    """Mean and variance of all arrays together, along all axes but ``axis``."""
+    running = Running()
     for array in arrays:
         x = np.moveaxis(array, axis, -1)
-        x = x.reshape(-1, x.shape[-1])
-        x_mean = x.mean(axis=0, dtype=np.float64)
-        x_scatter = np.square(x - x_mean.astype(x.dtype), dtype=np.float64).sum(axis=0)
-        step = x_mean - mean
-        total = count + len(x)
-        mean = mean + step * (len(x) / total)
-        scatter = scatter + x_scatter + step**2 * (count * len(x) / total)
-        count = total
-    return np.asarray(mean), np.asarray(scatter) / count
+        running.add(x.reshape(-1, x.shape[-1]))
+    return running

@@ -75,7 +75,8 @@ def report(
         for output, wanted, got in zip(outputs, expected, actual, strict=True):
             output.add(_finite(wanted.numpy(), output.name), got.numpy(), truth)
         for name, values in moments.items():
-            differences[name].add(*(value.numpy() for value in values))
+            count, *parts = (value.numpy() for value in values)
+            differences[name].add(int(count), *parts)
         images += len(inputs[0])
         places = {name: int(count) for name, count in positions.items()}
     if not images:

@@ -1,33 +1,12 @@
 """Sums over batches that say how far one tensor is from another."""
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hashbwn_keras.reporting.data import OutputReport
-
-
-class Running:
-    """Count, mean and sum of squares about the mean, updated by batches.
-
-    The update is that of Chan, Golub and LeVeque ("Algorithms for computing the sample variance",
-    1983): nothing is computed as a difference of large numbers.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
-
-    def add(self, count: int, mean: np.ndarray, variance: np.ndarray) -> None:
-        """Add a batch of ``count`` values with the given mean and variance, ``[channels]``."""
-        mean, variance = mean.astype(np.float64), variance.astype(np.float64)
-        total = self.count + count
-        shift = mean - self.mean
-        self.squares = self.squares + variance * count + shift**2 * (self.count * count / total)
-        self.mean = self.mean + shift * (count / total)
-        self.count = total
+from hashbwn_keras.running import Running
 
 
 class Difference:
@@ -37,10 +16,17 @@ class Difference:
         self.difference = Running()
         self.wanted = Running()
 
-    def add(self, count, mean, variance, wanted_mean, wanted_variance) -> None:
+    def add(
+        self,
+        count: int,
+        mean: NDArray,
+        variance: NDArray,
+        wanted_mean: NDArray,
+        wanted_variance: NDArray,
+    ) -> None:
         """Add a batch: moments of ``binary - float`` and of ``float``, each ``[channels]``."""
-        self.difference.add(int(count), mean, variance)
-        self.wanted.add(int(count), wanted_mean, wanted_variance)
+        self.difference.join(count, mean, count * variance.astype(np.float64))
+        self.wanted.join(count, wanted_mean, count * wanted_variance.astype(np.float64))
 
     def relative_error(self) -> float:
         """Return Σ var(binary − float) / Σ var(float); infinite if only float is constant."""
