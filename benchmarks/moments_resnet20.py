@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-import hashbwn_keras  # noqa: F401  (selects Keras 2)
+import hashbwn_keras  # noqa: F401  (before Larq)
 
 # isort: split
 import tf_keras

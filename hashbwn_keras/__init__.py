@@ -3,17 +3,17 @@
 >>> import hashbwn_keras
 >>> binary_model = hashbwn_keras.binarize(float_model, calibration_images)
 
-Importing this package first selects Keras 2 (``TF_USE_LEGACY_KERAS=1``), which Larq, Larq Compute
-Engine and tensorflow-model-optimization need.
+The package computes with Keras 2 (``tf_keras``), as Larq, Larq Compute Engine and
+tensorflow-model-optimization do, in any process: before or after TensorFlow, beside Keras 3.
 """
 
 from importlib import import_module
 from typing import Any
 
-from hashbwn_keras._keras2 import require_keras2
+from hashbwn_keras import keras2
 from hashbwn_keras.version import __version__
 
-require_keras2()
+keras2.install()
 
 # Public name -> the module that holds it, loaded on first use, so that importing the package is
 # quick and does not need the optional packages. ``__init__.pyi`` says the same to editors.

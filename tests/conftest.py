@@ -1,10 +1,10 @@
-"""Shared fixtures. Importing the package here selects Keras 2 for every test module."""
+"""Shared fixtures. Importing the package here lets every test module import Larq."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import hashbwn_keras  # noqa: F401  (before TensorFlow)
+import hashbwn_keras  # noqa: F401  (before Larq)
 
 # isort: split
 import pytest

@@ -1,14 +1,16 @@
 """What an import does, seen from fresh interpreters."""
 
+import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+import tf_keras
 
 import hashbwn_keras
-from hashbwn_keras import _keras2
+from hashbwn_keras import keras2
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ["larq_compute_engine", "tensorflow_model_optimization", "ai_edge_litert", "matplotlib"]
@@ -58,34 +60,64 @@ def test_is_quick_and_leaves_tensorflow_alone():
         "import sys, hashbwn_keras, hashbwn_keras.cli, os;"
         "hashbwn_keras.cli.hashbwn_parser();"
         "print([m for m in ('tensorflow', 'numpy', 'numba', 'larq') if m in sys.modules],"
-        "os.environ['TF_USE_LEGACY_KERAS'])"
+        "os.environ.get('TF_USE_LEGACY_KERAS'))"
     )
-    assert python(code).stdout.split() == ["[]", "1"]
+    assert python(code).stdout.split() == ["[]", "None"]
 
 
-def test_keras_3_first_is_one_import_error_with_the_cure():
-    result = python("import tensorflow as tf; tf.keras; import hashbwn_keras")
-    assert result.returncode == 1
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: hashbwn_keras needs Keras 2 but tf.keras is Keras 3")
-    assert "TF_USE_LEGACY_KERAS=1" in last
+# What stood in the process before: nothing, TensorFlow with its Keras, a Larq that failed on Keras 3.
+BEFORE = {
+    "package first": "",
+    "TensorFlow first": """
+import tensorflow as tf
+other = tf.keras.Sequential([tf.keras.layers.Input((4,)), tf.keras.layers.Dense(2)])
+""",
+    "a failed Larq first": """
+try:
+    import larq
+except AttributeError as error:
+    print("Larq alone:", error)
+""",
+}
+AFTER = """
+import hashbwn_keras as hk
+import larq as lq
+import larq_compute_engine, tf_keras
+import numpy as np
+import tensorflow as tf
+from larq_compute_engine.mlir.python import converter
+assert converter.tf.keras.Model is tf_keras.Model
+assert issubclass(lq.layers.QuantDense, tf_keras.layers.Dense)
+assert lq.optimizers.CaseOptimizer.__mro__[1] is tf_keras.optimizers.legacy.Optimizer
+new = tf.keras.Sequential([tf.keras.layers.Input((4,)), tf.keras.layers.Dense(2)])
+x = np.ones((3, 4), np.float32)
+model = tf_keras.Sequential([tf_keras.layers.Input((4,)), hk.HashBinaryDense(2, name="dense")])
+for each in [new, model, *([other] if "other" in globals() else [])]:
+    assert each.predict(x, verbose=0).shape == (3, 2)
+hk.export.verify(model, hk.export.to_tflite(model), x)
+print("tf.keras is", tf.keras.layers.Layer.__module__.split(".")[0])
+"""
 
 
-def test_keras_2_first_is_fine(monkeypatch):
-    loaded = types.SimpleNamespace(keras=types.SimpleNamespace(__version__="2.16.0"))
-    monkeypatch.setitem(sys.modules, "tensorflow", loaded)
-    _keras2.require_keras2()
+@pytest.mark.slow
+@pytest.mark.parametrize("legacy", ["", "0", "1"])
+@pytest.mark.parametrize("before", BEFORE)
+def test_works_in_any_process_and_leaves_its_keras_alone(before, legacy):
+    result = python(BEFORE[before] + AFTER, TF_USE_LEGACY_KERAS=legacy)
+    assert result.returncode == 0, result.stderr
+    assert (
+        result.stdout.splitlines()[-1] == f"tf.keras is {'tf_keras' if legacy == '1' else 'keras'}"
+    )
 
 
-def test_missing_tf_keras_is_one_import_error_with_the_cure(monkeypatch):
-    class Broken:
-        @property
-        def keras(self):
-            raise ImportError("Keras cannot be imported. Check that it is installed.")
-
-    monkeypatch.setitem(sys.modules, "tensorflow", Broken())
-    with pytest.raises(ImportError, match="tf_keras"):
-        _keras2.require_keras2()
+def test_only_modules_of_larq_see_another_tensorflow():
+    real = keras2._import("tensorflow")
+    assert real is not sys.modules["tensorflow"]
+    assert real.keras is keras2._import("tensorflow.keras").keras is tf_keras
+    assert real.float32 is tf.float32
+    assert keras2._import("tensorflow.keras.layers", fromlist=("Dense",)) is tf_keras.layers
+    assert keras2._import("json") is json
+    assert keras2._Finder().find_spec("json", None) is None
 
 
 @pytest.mark.parametrize("order", ["function first", "module first"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-import hashbwn_keras  # noqa: F401  (before TensorFlow)
+import hashbwn_keras  # noqa: F401  (before Larq)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tflite" / "tests"))
 from graphs import RELU, SAME, Graph, output_extent

@@ -399,4 +399,3 @@ def test_every_option_has_help(capsys):
         with pytest.raises(SystemExit) as error:
             run(command, "--help")
         assert error.value.code == 0
-    assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
