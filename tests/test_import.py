@@ -65,7 +65,7 @@ def test_is_quick_and_leaves_tensorflow_alone():
     assert python(code).stdout.split() == ["[]", "None"]
 
 
-# What stood in the process before: nothing, TensorFlow with its Keras, a Larq that failed on Keras 3.
+# What happened in the process before the package was imported.
 BEFORE = {
     "package first": "",
     "TensorFlow first": """
