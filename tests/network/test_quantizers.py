@@ -5,7 +5,15 @@ import tensorflow as tf
 import tf_keras
 from hypothesis import given, settings, strategies as st
 
-from hashbwn_keras.network.quantizers import HashSign, Unclipped, hash_sign
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.network.quantizers import (
+    SHARE,
+    HashSign,
+    Unclipped,
+    hash_levels,
+    hash_scale,
+    hash_sign,
+)
 
 SHAPES = [((3, 3, 5, 7), None), ((11, 4), None), ((3, 3, 6, 2), (0, 1))]
 
@@ -52,26 +60,80 @@ def test_keeps_the_dtype_and_does_not_overflow(dtype):
     np.testing.assert_array_equal(result.numpy(), kernel.numpy())
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
 @pytest.mark.parametrize(("shape", "axes"), SHAPES)
-def test_is_idempotent_on_latent_kernels(shape, axes):
-    once = hash_sign(np.random.normal(size=shape).astype(np.float32), axes)
-    np.testing.assert_array_equal(hash_sign(once, axes), once)
+def test_is_idempotent_on_latent_kernels(shape, axes, bits):
+    once = hash_sign(np.random.normal(size=shape).astype(np.float32), axes, bits)
+    np.testing.assert_array_equal(hash_sign(once, axes, bits), once)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    bits=st.integers(2, 4),
+    exponent=st.integers(-100, 100),
+    mantissa=st.floats(1, 2, exclude_max=True, width=32),
+    rows=st.integers(1, 70),
+    smallest=st.integers(0, 7),
+    dtype=st.sampled_from(["float32", "float16", "bfloat16", "float64"]),
+)
+def test_levels_times_a_scale_come_back_bit_for_bit(
+    bits, exponent, mantissa, rows, smallest, dtype
+):
+    """Also where a channel uses only the larger levels, as long as its own α can be told."""
+    exponent = max(-8, min(exponent, 8)) if dtype == "float16" else exponent
+    digits = {"float16": 11, "bfloat16": 8}.get(dtype, 24) - bits
+    scale = np.float32(np.round(mantissa * 2.0 ** (digits - 1)) * 2.0 ** (exponent - digits + 1))
+    odd = np.arange(2 * min(smallest, 2 ** (bits - 1) - 1) + 1, 2**bits, 2)
+    levels = np.random.default_rng(rows).choice(np.concatenate([odd, -odd]), size=(rows, 3))
+    kernel = tf.cast(tf.constant(levels * scale, tf.float64), dtype)
+    np.testing.assert_array_equal(hash_sign(kernel, bits=bits), kernel)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize(("shape", "axes"), SHAPES)
+def test_longer_codes_are_the_nearest_odd_levels(shape, axes, bits):
+    kernel = np.random.normal(size=shape).astype(np.float32)
+    axes = tuple(range(kernel.ndim - 1)) if axes is None else axes
+    scale = SHARE[bits] * np.abs(kernel).mean(axes, keepdims=True)
+    np.testing.assert_allclose(hash_scale(tf.constant(kernel), axes, bits), scale, rtol=1e-6)
+    odd = np.arange(1 - 2**bits, 2**bits, 2)
+    nearest = odd[np.abs(kernel[..., None] - scale[..., None] * odd).argmin(-1)]
+    np.testing.assert_array_equal(hash_levels(tf.constant(kernel), axes, bits), nearest)
+    np.testing.assert_allclose(hash_sign(kernel, axes, bits), nearest * scale, rtol=1e-6)
+
+
+def test_more_bits_are_closer_to_a_gaussian_kernel():
+    kernel = np.random.normal(size=(4096, 4)).astype(np.float32)
+    errors = [np.square(kernel - hash_sign(kernel, bits=bits)).mean() for bits in SHARE]
+    # Max's distortions of the uniform quantizer with 2, 4, 8 and 16 levels.
+    np.testing.assert_allclose(errors, [0.3634, 0.1188, 0.03744, 0.01154], rtol=0.1)
+
+
+@pytest.mark.parametrize("bits", [0, 5, 1.5, True, "2", None, [2]])
+def test_other_lengths_of_code_are_refused(bits):
+    with pytest.raises(HashBWNError, match=r"bits=.*: a code has 1, 2, 3 or 4 bits a weight\.$"):
+        HashSign(bits=bits)
 
 
 def test_zero_counts_as_plus_one_and_a_dead_channel_stays_zero():
     kernel = np.array([[0.0, 0.0], [-0.0, 0.0], [-3.0, 0.0]], np.float32)
     np.testing.assert_array_equal(hash_sign(kernel), [[1, 0], [1, 0], [-1, 0]])
+    longer = hash_sign(kernel, bits=2).numpy()
+    assert longer[0, 0] == longer[1, 0] > 0 and longer[2, 0] == -3 * longer[0, 0]
+    np.testing.assert_array_equal(longer[:, 1], 0)
 
 
-def test_not_a_number_is_not_hidden():
-    assert np.isnan(hash_sign(np.array([[1.0], [np.nan]], np.float32))).all()
+@pytest.mark.parametrize("bits", [1, 3])
+def test_not_a_number_is_not_hidden(bits):
+    assert np.isnan(hash_sign(np.array([[1.0], [np.nan]], np.float32), bits=bits)).all()
 
 
+@pytest.mark.parametrize("bits", [1, 3])
 @pytest.mark.parametrize("function_graph", [False, True])
-def test_gradient_is_the_identity(function_graph):
+def test_gradient_is_the_identity(function_graph, bits):
     def gradient():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(HashSign()(kernel) * upstream)
+            loss = tf.reduce_sum(HashSign(bits=bits)(kernel) * upstream)
         return tape.gradient(loss, kernel)
 
     kernel = tf.Variable(np.random.normal(size=(5, 3)).astype(np.float32) * 10)
@@ -80,9 +142,11 @@ def test_gradient_is_the_identity(function_graph):
     np.testing.assert_array_equal(gradient(), upstream)
 
 
+@pytest.mark.parametrize("bits", [1, 3])
 @pytest.mark.parametrize("axes", [None, (0, 1)])
-def test_config_round_trip(axes):
-    quantizer = HashSign(axes=axes)
+def test_config_round_trip(axes, bits):
+    quantizer = HashSign(axes=axes, bits=bits)
+    assert quantizer.precision == bits
     again = lq.quantizers.get(lq.quantizers.serialize(quantizer))
     assert isinstance(again, HashSign)
     assert again.axes == axes
