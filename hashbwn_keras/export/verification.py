@@ -163,7 +163,7 @@ def verify(
     content, name = read_file(path_or_bytes)
     flat, filters = read_filters(content, name)
     _check_interface(model, flat, name)
-    batches = batches_of(data, model)
+    batches = batches_of(data, model, "data")
     reference = _keras_outputs(model, batches)
     kernels = binary_kernels(model)
     missing = missing_layers(filters, kernels)

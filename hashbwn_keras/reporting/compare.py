@@ -11,11 +11,11 @@ import tf_keras
 from tqdm import tqdm
 
 from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.network.batches import as_fed, read
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels, flat_layers
 from hashbwn_keras.network.saving import get_recipe
-from hashbwn_keras.reporting.batches import batches
 from hashbwn_keras.reporting.data import LayerReport, Report
-from hashbwn_keras.reporting.differences import Difference, Output
+from hashbwn_keras.reporting.differences import Difference, Output, class_numbers
 
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 _MAC_LAYERS = (
@@ -67,17 +67,22 @@ def report(
     outputs = [Output(name) for name in float_model.output_names]
     places: dict[str, int] = {}
     images = 0
-    stream = batches(float_model, data, labels, batch_size)
-    for inputs, truth in tqdm(stream, desc="compare", unit="batch", disable=None):
+    pieces = read(data, float_model, labels, batch_size=batch_size)
+    for piece in tqdm(pieces, desc="compare", unit="batch", disable=None):
+        truth = class_numbers(piece.labels[0]) if piece.labels else None
         if truth is not None and not (len(outputs) == 1 and _classifies(float_model)):
             raise HashBWNError("The network is no classifier with one output: leave labels out.")
-        expected, actual, moments, positions = step(inputs)
+        expected, actual, moments, positions = step(piece.inputs, piece.images)
         for output, wanted, got in zip(outputs, expected, actual, strict=True):
-            output.add(_finite(wanted.numpy(), output.name), got.numpy(), truth)
+            output.add(
+                _finite(wanted.numpy(), output.name)[: piece.images],
+                got.numpy()[: piece.images],
+                truth,
+            )
         for name, values in moments.items():
             count, *parts = (value.numpy() for value in values)
             differences[name].add(int(count), *parts)
-        images += len(inputs[0])
+        images += piece.images
         places = {name: int(count) for name, count in positions.items()}
     if not images:
         raise HashBWNError("There are no data to compare the networks on: give one image or more.")
@@ -149,7 +154,7 @@ def _kernels(layer: tf_keras.layers.Layer) -> list[tuple[str, tf.Variable]]:
 
 def _step(
     float_model: tf_keras.Model, binary_model: tf_keras.Model, pairs: list[_Pair]
-) -> Callable[[list[np.ndarray]], Any]:
+) -> Callable[[list[np.ndarray], int], Any]:
     """Return a compiled function: inputs -> outputs of both networks, moments and positions.
 
     Layers are overheard while the graph is traced, so the graph frees each activation as soon as
@@ -157,16 +162,18 @@ def _step(
     """
 
     @tf.function(reduce_retracing=True)
-    def step(inputs: list[tf.Tensor]) -> Any:
+    def step(inputs: list[tf.Tensor], images: tf.Tensor) -> Any:
         with _overheard([pair.wanted for pair in pairs]) as wanted:
-            expected = tf.nest.flatten(float_model(_unpacked(inputs), training=False))
+            expected = tf.nest.flatten(float_model(as_fed(float_model, inputs), training=False))
         with _overheard([pair.got for pair in pairs]) as got:
-            actual = tf.nest.flatten(binary_model(_unpacked(inputs), training=False))
+            actual = tf.nest.flatten(binary_model(as_fed(binary_model, inputs), training=False))
+        # Images that only fill up the batch do not count.
+        part = images, tf.shape(inputs[0])[0]
         moments, positions = {}, {}
         for pair in pairs:
             data_format = getattr(pair.wanted, "data_format", None)
-            a = _channel_rows([y for _, y in wanted[id(pair.wanted)]], data_format)
-            b = _channel_rows([y for _, y in got[id(pair.got)]], data_format)
+            a = _channel_rows([y for _, y in wanted[id(pair.wanted)]], data_format, part)
+            b = _channel_rows([y for _, y in got[id(pair.got)]], data_format, part)
             # Each variance is taken about its mean, so nothing large is subtracted.
             moments[pair.name] = (
                 tf.shape(a)[0],
@@ -175,24 +182,30 @@ def _step(
             )
             # Every weight meets each output position once, in a transposed convolution each input.
             side = 0 if isinstance(pair.wanted, _TRANSPOSED) else 1
-            places = _channel_rows([call[side] for call in wanted[id(pair.wanted)]], data_format)
-            positions[pair.name] = tf.shape(places)[0] // tf.shape(inputs[0])[0]
+            met = [call[side] for call in wanted[id(pair.wanted)]]
+            positions[pair.name] = tf.shape(_channel_rows(met, data_format, part))[0] // images
         return expected, actual, moments, positions
 
-    def checked(inputs: list[np.ndarray]) -> Any:
-        return step([tf.constant(array) for array in inputs])
+    def checked(inputs: list[np.ndarray], images: int) -> Any:
+        return step([tf.constant(array) for array in inputs], tf.constant(images))
 
     return checked
 
 
-def _unpacked(inputs: list[tf.Tensor]) -> Any:
-    return inputs if len(inputs) > 1 else inputs[0]
+def _channel_rows(
+    calls: list[tf.Tensor], data_format: str | None, part: tuple[tf.Tensor, tf.Tensor]
+) -> tf.Tensor:
+    """Return the outputs of all calls of a layer as one ``[images * positions, channels]``.
 
-
-def _channel_rows(calls: list[tf.Tensor], data_format: str | None) -> tf.Tensor:
-    """Return the outputs of all calls of a layer as one ``[images * positions, channels]``."""
+    Args:
+        calls: what the layer gave, images or parts of them along the first axis.
+        data_format: Keras's name for where the channels are.
+        part: how many images, from the first, to keep of how many.
+    """
+    images, batch = part
     rows = []
     for x in calls:
+        x = x[: tf.shape(x)[0] * images // batch]
         if data_format == "channels_first":
             x = tf.transpose(x, [0, *range(2, len(x.shape)), 1])
         rows.append(tf.cast(tf.reshape(x, [-1, x.shape[-1]]), tf.float32))

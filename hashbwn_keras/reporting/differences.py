@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.reporting.data import OutputReport
 from hashbwn_keras.running import Running
 
@@ -72,3 +73,15 @@ class Output:
             binary_accuracy=self.binary_right / self.labelled if self.labelled else None,
             finite=self.finite,
         )
+
+
+def class_numbers(labels: NDArray) -> NDArray:
+    """Return class numbers ``[n]`` of labels that are such, or one-hot rows ``[n, classes]``."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return labels.argmax(1)
+    if labels.size != len(labels) or labels.dtype.kind not in "iub":
+        raise HashBWNError(
+            f"The labels have shape {labels.shape} and type {labels.dtype}: give whole class "
+            "numbers [n] or one-hot rows [n, classes]."
+        )
+    return labels.reshape(-1)

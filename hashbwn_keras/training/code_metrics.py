@@ -1,5 +1,6 @@
 """How far the codes move while a network trains, and what binarisation costs each layer."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ class CodeMetrics(tf_keras.callbacks.Callback):
 
     Args:
         teacher: the float network, with layers of the same names.
-        data: images for the layers' errors, as :func:`hashbwn_keras.report` takes them.
+        data: images for the layers' errors, as :func:`hashbwn_keras.report` takes them; what a
+            generator yields is kept, for every epoch needs it.
         every: also log ``flips`` and ``flips/<layer>`` with each batch whose number is a multiple
             of this, against the last such batch; TensorBoard shows them with the same
             ``update_freq``.
@@ -50,7 +52,8 @@ class CodeMetrics(tf_keras.callbacks.Callback):
             )
         if every is not None and every < 1:
             raise HashBWNError(f"every is {every}: give a number of batches of 1 or more.")
-        self.teacher, self.data, self.every = teacher, data, every
+        self.teacher, self.every = teacher, every
+        self.data = list(data) if isinstance(data, Iterator) else data
         self._kernels: list[BinaryKernel] = []
         self._epoch: list[NDArray[np.bool_]] = []
         self._step: list[NDArray[np.bool_]] = []

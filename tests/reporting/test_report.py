@@ -157,7 +157,7 @@ def test_nested_shared_and_several_inputs_and_outputs():
     assert result.to_json() == hk.report(model, binary, {"b": b, "a": a}).to_json()
     with pytest.raises(hk.HashBWNError, match="no classifier with one output"):
         hk.report(model, binary, [a, b], [0, 1, 2])
-    with pytest.raises(hk.HashBWNError, match="has 2 inputs and the data 1"):
+    with pytest.raises(hk.HashBWNError, match="1 inputs and the model has 2"):
         hk.report(model, binary, [a])
 
 
@@ -177,12 +177,12 @@ def test_leaves_the_models_as_they_were():
         (np.zeros((0, 8, 8, 3)), None, "no data to compare"),
         (np.zeros((2, 8, 9, 3)), None, r"shape \(2, 8, 9, 3\) but the network wants"),
         (np.full((2, 8, 8, 3), np.nan), None, "NaN or infinite"),
-        (np.full((2, 8, 8, 3), "x"), None, "give numbers"),
-        (7, None, "int is no data"),
+        (np.full((2, 8, 8, 3), "x"), None, "pass numbers"),
+        (7, None, "data is a int"),
         (np.zeros((2, 8, 8, 3)), [0], "2 images or more but 1 labels"),
         (np.zeros((2, 8, 8, 3)), [0, 1, 2], "2 images but 3 labels"),
         (np.zeros((2, 8, 8, 3)), [0.5, 1], "whole class numbers"),
-        ({"x": np.zeros((2, 8, 8, 3))}, None, "The data have no input"),
+        ({"x": np.zeros((2, 8, 8, 3))}, None, "lacks the input"),
     ],
 )  # fmt: skip
 def test_bad_data_is_one_sentence(data, labels, message):

@@ -81,6 +81,15 @@ def test_layer_error_against_a_teacher_is_that_of_the_report():
         assert history[f"layer_error/{layer.name}"] == [pytest.approx(layer.relative_error)]
 
 
+def test_batches_of_a_generator_serve_every_epoch():
+    teacher, (x, _) = network(False), data()
+    batches = (x[i : i + 16] for i in (0, 16))
+    model, history = trained(hk.CodeMetrics(teacher, batches), epochs=2)
+    for layer in hk.report(teacher, model, x).layers:
+        assert len(history[f"layer_error/{layer.name}"]) == 2
+        assert history[f"layer_error/{layer.name}"][-1] == pytest.approx(layer.relative_error)
+
+
 def test_every_so_many_batches():
     seen = Recorder()
     trained(hk.CodeMetrics(every=2), seen, epochs=1)
