@@ -1,13 +1,22 @@
 """Writing files whole or not at all."""
 
+import glob
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hashbwn_keras.errors import HashBWNError
+
+if sys.platform != "win32":
+    import fcntl
+
+_PREFIX = "hashbwn_keras-"
+_SUFFIX = ".draft"
+"""Tells our folders from anything else whose name begins alike, such as ``.model.keras.recipe``."""
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -46,13 +55,10 @@ def staged(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Pa
         HashBWNError: as :func:`check_writable`.
     """
     target = check_writable(path, overwrite)
-    folder = tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        draft = Path(folder) / target.name
+    with temporary_folder(target.parent, f".{target.name}.") as folder:
+        draft = folder / target.name
         yield draft
         os.replace(draft, target)
-    finally:
-        shutil.rmtree(folder)
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes, overwrite: bool = False) -> Path:
@@ -86,11 +92,74 @@ def staged_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Iter
             "the command line, overwrite=True in Python)."
         )
     check_writable(target / "file" if target.is_dir() else target)
-    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with temporary_folder(target.parent, f".{target.name}.") as folder:
         yield folder
         target.mkdir(exist_ok=True)
         for file in folder.iterdir():
             os.replace(file, target / file.name)
+
+
+@contextmanager
+def temporary_folder(parent: Path | None = None, prefix: str = _PREFIX) -> Iterator[Path]:
+    """Yield a new folder that is gone afterwards, whatever happens.
+
+    When the process is killed, which nothing can answer, the next call with the same ``parent`` and
+    ``prefix`` removes what was left: a process holds a lock (``flock``) on each of its folders, and
+    a folder without one has lost its process. Where there are no such locks, on Windows and some
+    network file systems, such folders stay.
+
+    Args:
+        parent: where; the system's folder for temporary files by default.
+        prefix: of the folder's name. Nothing else may begin its name with it there.
+    """
+    where = parent or Path(tempfile.gettempdir())
+    _sweep(where, prefix)
+    folder, lock = _new_folder(where, prefix)
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_folder(where: Path, prefix: str) -> tuple[Path, int | None]:
+    """Make a folder and lock it; again if a sweep of another process came between."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=where, prefix=prefix, suffix=_SUFFIX))
+        if sys.platform == "win32":
+            return folder, None
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks
+            os.close(lock)
+            return folder, None
+        if folder.exists():
+            return folder, lock
+        os.close(lock)
+
+
+def _sweep(where: Path, prefix: str) -> None:
+    """Remove the folders whose process is gone."""
+    if sys.platform == "win32":
+        return
+    for folder in where.glob(f"{glob.escape(prefix)}*{_SUFFIX}"):
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+        except OSError:  # gone meanwhile, or somebody else's
+            continue
+        try:
+            if os.fstat(lock).st_uid == os.geteuid():
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # in use, or a file system without locks
+            continue
+        finally:
+            os.close(lock)

@@ -21,6 +21,11 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     return [lines[0], "  ".join("─" * width for width in widths), *lines[1:]]
 
 
+def printable(text: str) -> str:
+    """Return text in one line: line ends, control characters and broken bytes as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def size(count: float) -> str:
     """Return bytes for people: 1,234 B, 12.3 kB, 4.56 MB (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -17,22 +17,23 @@ is ``INFO: `` on a shell and a date, ids and a tag in the Android log.
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hashbwn_keras.benchmark.results import Latency
 from hashbwn_keras.errors import HashBWNError
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COUNT = re.compile(
-    rf"\bcount=(?P<count>\d+)(?P<rest>(?: (?:first|curr|min|max|avg|std|p5|median|p95)={_NUMBER})+)"
+    rf"\bcount=(?P<count>\d+)(?P<rest>(?: (?:first|curr|min|max|avg|std|p5|median|p95)={NUMBER})+)"
 )
-_PAIR = re.compile(rf"(\w+)=({_NUMBER})")
+_PAIR = re.compile(rf"(\w+)=({NUMBER})")
 _TIMINGS = re.compile(
-    rf"Inference timings in us: Init: (?P<init>{_NUMBER}), First inference: (?P<first>{_NUMBER}), "
-    rf"Warmup \(avg\): (?P<warmup>{_NUMBER}), Inference \(avg\): (?P<avg>{_NUMBER})"
+    rf"Inference timings in us: Init: (?P<init>{NUMBER}), First inference: (?P<first>{NUMBER}), "
+    rf"Warmup \(avg\): (?P<warmup>{NUMBER}), Inference \(avg\): (?P<avg>{NUMBER})"
 )
-_PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: ({_NUMBER})")
-_OVERALL = re.compile(rf"[Mm]emory footprint.*\(MB\): init=({_NUMBER}) overall=({_NUMBER})")
+_PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: ({NUMBER})")
+_OVERALL = re.compile(rf"[Mm]emory footprint.*\(MB\): init=({NUMBER}) overall=({NUMBER})")
 _REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate \(([^)]*)\)")
 _FAILURES = re.compile(
     r"^(?:ERROR: |\S+ \S+ +\d+ +\d+ E tflite *: |E )?(?P<what>.*(?:"
@@ -43,21 +44,36 @@ _FAILURES = re.compile(
 )
 
 
-def _clean(text: str) -> str:
+@dataclass(frozen=True)
+class Extras:
+    """What ``benchmark_model`` may say beside the times; None where it does not.
+
+    Attributes:
+        peak_mb: largest resident set of the process, MB.
+        model_mb: the part of it that came after the start.
+        nodes: taken by a delegate other than XNNPACK.
+    """
+
+    peak_mb: float | None = None
+    model_mb: float | None = None
+    nodes: int | None = None
+
+
+def clean(text: str) -> str:
+    """Return text without the carriage returns that terminals add."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def parse_benchmark_model(text: str) -> tuple[Latency, dict[str, Any]]:
+def parse_benchmark_model(text: str) -> tuple[Latency, Extras]:
     """Read the output of ``benchmark_model``, ``lce_benchmark_model`` or the Android app's log.
 
     Returns:
-        The times, and what else it says: ``peak_mb``, ``model_mb`` and ``nodes`` (taken by a
-        delegate other than XNNPACK), each only if printed.
+        The times, and what else it says.
 
     Raises:
         HashBWNError: the output holds no result; the message quotes the line that says why.
     """
-    text = _clean(text)
+    text = clean(text)
     timings = _TIMINGS.search(text)
     counts = [_count(match) for match in _COUNT.finditer(text)]
     if timings is None or not counts:
@@ -90,21 +106,19 @@ def _ms(microseconds: Any) -> float:
     return float(microseconds) / 1e3
 
 
-def _extras(text: str) -> dict[str, Any]:
-    extras: dict[str, Any] = {}
-    if peak := _PEAK.search(text):
-        extras["peak_mb"] = float(peak[1])
-    if overall := _OVERALL.search(text):
-        extras["model_mb"] = float(overall[2])
+def _extras(text: str) -> Extras:
+    peak, overall = _PEAK.search(text), _OVERALL.search(text)
     ours = [int(n) for n, _, name in _REPLACED.findall(text) if "xnnpack" not in name.lower()]
-    if ours:
-        extras["nodes"] = sum(ours)
-    return extras
+    return Extras(
+        float(peak[1]) if peak else None,
+        float(overall[2]) if overall else None,
+        sum(ours) if ours else None,
+    )
 
 
 def failure(text: str) -> str:
     """Return the line of a tool's output that best says why it failed, or its last line."""
-    text = _clean(text)
+    text = clean(text)
     if found := _FAILURES.search(text):
         return _sentence(found["what"])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -128,7 +142,7 @@ def parse_logcat(text: str, graph: str) -> str | None:
     """
     messages: list[str] = []
     inside = ended = False
-    for line in _clean(text).splitlines():
+    for line in clean(text).splitlines():
         match = re.match(r"\S+ \S+ +\d+ +\d+ ([VDIWEF]) (tflite\w*) *: (.*)$", line)
         if match is None:
             continue
@@ -158,62 +172,7 @@ def parse_litert(content: Mapping[str, Any]) -> Latency:
 
 def parse_marked_json(text: str, marker: str) -> Any | None:
     """Return the JSON after ``marker`` on its line, or None if no line starts with it."""
-    for line in _clean(text).splitlines():
+    for line in clean(text).splitlines():
         if line.startswith(marker):
             return json.loads(line[len(marker) :])
     return None
-
-
-def parse_sections(text: str) -> dict[str, str]:
-    """Read ``== key`` lines, each followed by the value's lines; text before the first is noise."""
-    sections: dict[str, str] = {}
-    for part in re.split(r"^== ", _clean(text), flags=re.MULTILINE)[1:]:
-        key, _, value = part.partition("\n")
-        sections[key.strip()] = value.strip()
-    return sections
-
-
-def parse_temperature(text: str) -> float | None:
-    """Read the processor's temperature in °C.
-
-    ``vcgencmd measure_temp`` prints ``temp=48.3'C``, a Linux thermal zone millidegrees (some whole
-    degrees), Android's ``dumpsys thermalservice`` one ``Temperature{mValue=33.4, mType=0, ...}`` a
-    sensor, where type 0 is a processor core; the hottest one counts.
-    """
-    if cores := re.findall(rf"Temperature\{{mValue=({_NUMBER}), mType=0\b", text):
-        return max(map(float, cores))
-    found = re.match(rf"\s*(?:temp=)?({_NUMBER})", text)
-    if found is None:
-        return None
-    value = float(found[1])
-    return value / 1000 if abs(value) >= 1000 else value
-
-
-_THROTTLE_BITS = {
-    0: "under-voltage",
-    1: "frequency capped",
-    2: "throttled",
-    3: "soft temperature limit",
-    16: "under-voltage since boot",
-    17: "frequency capped since boot",
-    18: "throttled since boot",
-    19: "soft temperature limit since boot",
-}
-
-
-def parse_throttled(text: str) -> str:
-    """Read ``vcgencmd get_throttled`` (``throttled=0x5``) or Android's ``Thermal Status: 2``."""
-    if found := re.search(r"throttled=0x([0-9a-fA-F]+)", text):
-        bits = int(found[1], 16)
-        return ", ".join(name for bit, name in _THROTTLE_BITS.items() if bits >> bit & 1) or "no"
-    if found := re.search(r"Thermal Status: (\d+)", text):
-        levels = ("no", "light", "moderate", "severe", "critical", "emergency", "shutdown")
-        return levels[min(int(found[1]), len(levels) - 1)]
-    return ""
-
-
-def parse_battery(text: str) -> tuple[int | None, bool | None]:
-    """Read charge in percent and whether it charges from ``dumpsys battery``."""
-    level = re.search(r"^\s*level: (\d+)", text, re.MULTILINE)
-    powered = re.findall(r"^\s*(?:AC|USB|Wireless|Dock) powered: (true|false)", text, re.MULTILINE)
-    return (int(level[1]) if level else None, "true" in powered if powered else None)

@@ -7,19 +7,13 @@ device, the runtime and its version, the delegate and the nodes it took, hashes,
 state and the time of day.
 """
 
-import hashlib
-import json
-import math
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
-
-from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.files import atomic_write
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 SCHEMA = 1
+
+System = Literal["", "linux", "android"]
+"""What runs programs on a device: "" where it is something else or not known."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,8 @@ class Device:
         governor: frequency governor of the first processor.
         affinity: processors the program was allowed to use.
         emulated: whether an emulator executed the instructions, so that times mean nothing.
+        system: which programs and libraries it runs; "" in results written before it was noted.
+        max_clock_mhz: highest clock of the first processor, MHz.
     """
 
     on: str = ""
@@ -89,6 +85,8 @@ class Device:
     governor: str = ""
     affinity: str = ""
     emulated: bool = False
+    system: System = ""
+    max_clock_mhz: float | None = None
 
     @property
     def x86(self) -> bool:
@@ -130,12 +128,16 @@ class State:
             status on Android; empty where it is not known.
         battery_percent: charge before the measurement.
         charging: whether it was on a charger.
+        load: average number of processes that wanted to run, over the last minute.
+        clock_mhz: of the first processor, MHz.
     """
 
     temperature_c: tuple[float | None, float | None] = (None, None)
     throttled: tuple[str, str] = ("", "")
     battery_percent: int | None = None
     charging: bool | None = None
+    load: tuple[float | None, float | None] = (None, None)
+    clock_mhz: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -189,117 +191,3 @@ class Result:
         if self.model_bytes is not None:
             content["model_size_mb"] = round(self.model_bytes / 2**20, 2)
         return content
-
-    @staticmethod
-    def from_dict(content: Mapping[str, Any]) -> "Result":
-        """Read what :meth:`to_dict` or ``litert-benchmark --result_json`` wrote.
-
-        Raises:
-            HashBWNError: a field is missing, of the wrong kind, or not a possible value.
-        """
-        if not isinstance(content, Mapping) or not isinstance(content.get("latency"), Mapping):
-            raise HashBWNError(
-                'This is no benchmark result: it has no "latency"; give a file that hashbwn '
-                "benchmark --json or litert-benchmark --result_json wrote."
-            )
-        if content.get("schema", SCHEMA) != SCHEMA:
-            raise HashBWNError(
-                f"The benchmark result has schema {content['schema']!r}, this version reads "
-                f"{SCHEMA}: use the hashbwn_keras that wrote it."
-            )
-        parts = {
-            name: _build(kind, content.get(name, {}))
-            for name, kind in (
-                ("latency", Latency),
-                ("device", Device),
-                ("runtime", Runtime),
-                ("delegate", Delegate),
-                ("state", State),
-                ("memory", Memory),
-            )
-        }
-        if "schema" not in content:  # written by litert-benchmark itself
-            parts["runtime"] = Runtime("litert", "", "litert-benchmark")
-            content = dict(content) | {"model": os.path.basename(str(content.get("model", "")))}
-        result = _build(Result, dict(content) | parts)
-        _check(result)
-        return result
-
-
-def _build(kind: type, content: Any) -> Any:
-    if not isinstance(content, Mapping):
-        raise HashBWNError(f"The benchmark result holds {content!r} where it needs an object.")
-    known = {f.name for f in fields(kind)}
-    values = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in content.items()
-        if name in known
-    }
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise HashBWNError(f"The benchmark result is incomplete: {error}.") from error
-
-
-def _check(result: Result) -> None:
-    if not isinstance(result.model, str) or not result.model:
-        raise HashBWNError('The benchmark result does not name its "model".')
-    for name in ("avg_ms", "median_ms", "min_ms", "max_ms", "p5_ms", "p95_ms", "init_ms"):
-        value = getattr(result.latency, name)
-        if value is None and name != "avg_ms":
-            continue
-        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise HashBWNError(
-                f"The benchmark result of {result.model} has {name} = {value!r}: it must be a "
-                "number of milliseconds, 0 or more."
-            )
-    for name, value in (("num_runs", result.latency.num_runs), ("num_threads", result.num_threads)):
-        if not isinstance(value, int) or value < 1:
-            raise HashBWNError(
-                f"The benchmark result of {result.model} has {name} = {value!r}: it must be 1 or "
-                "more."
-            )
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def save(results: Iterable[Result], path: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Write results as JSON: ``{"schema": 1, "results": [...]}``.
-
-    Raises:
-        HashBWNError: as :func:`hashbwn_keras.files.atomic_write`.
-    """
-    content = {"schema": SCHEMA, "results": [result.to_dict() for result in results]}
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    return atomic_write(path, text.encode(), overwrite)
-
-
-def is_result(content: Any) -> bool:
-    """Tell whether parsed JSON is a benchmark result, so that ``hashbwn report`` can sort it."""
-    return isinstance(content, Mapping) and ("results" in content or "latency" in content)
-
-
-def load(path: str | os.PathLike[str]) -> list[Result]:
-    """Read a result file of this project or of ``litert-benchmark``.
-
-    Raises:
-        HashBWNError: the file is missing, no JSON, or no benchmark result.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HashBWNError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise HashBWNError(f"{path} is not JSON: {error}.") from error
-    if not is_result(content):
-        raise HashBWNError(f"{path} is no benchmark result: it has neither results nor latency.")
-    entries = content.get("results", [content])
-    if not isinstance(entries, list) or not entries:
-        raise HashBWNError(f"{path} holds no results: measure again with --json.")
-    try:
-        return [Result.from_dict(entry) for entry in entries]
-    except HashBWNError as error:
-        raise HashBWNError(f"{path}: {error}") from error

@@ -1,75 +1,47 @@
-"""What is installed here and what it gives."""
+"""``hashbwn doctor``: what is installed here and what it gives."""
 
-import platform
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-# Distribution -> extra of ours that installs it ("" for what is always there), what it gives.
-_PARTS = {
-    "tensorflow": ("", "everything"),
-    "tf-keras": ("", "Keras 2"),
-    "numpy": ("", "everything"),
-    "larq": ("", "binary layers"),
-    "numba": ("", "the solver"),
-    "larq-compute-engine": ("lce", "files for LCE, and running them (export --runtime lce)"),
-    "ai-edge-litert": ("litert", "verify and Interpreter with LiteRT"),
-    "tensorflow-model-optimization": ("tfmot", "quantization-aware training with tfmot"),
-    "scikit-learn": ("demo", "demo with the digits data set"),
-    "matplotlib": ("plot", "pictures of benchmark results"),
-    "ziglang": ("cross", "building the delegate for other machines"),
-}
+from hashbwn_keras.cli.common import add_overwrite, check_outputs, load_tensorflow, write_json
+
+ABOUT = "say what is installed here and what it gives"
 
 
-def examine() -> dict[str, Any]:
-    """Return machine, versions, optional parts and the state of the native runtime."""
-    packages = {}
-    for name, (extra, gives) in _PARTS.items():
-        try:
-            found = version(name)
-        except PackageNotFoundError:
-            found = None
-        packages[name] = {"version": found, "extra": extra, "gives": gives}
-    try:
-        runtime = import_module("hashbwn_keras.runtime").doctor_report()
-    except ImportError as error:
-        runtime = {"error": str(error)}
-    return {
-        "hashbwn_keras": import_module("hashbwn_keras").__version__,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "packages": packages,
-        "runtime": runtime,
-    }
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--build",
+        metavar="TARGET",
+        nargs="?",
+        const="host",
+        help="build the native delegate first, for this machine or a target such as aarch64-linux",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="PATH",
+        type=Path,
+        nargs="?",
+        const=Path("-"),
+        help="also write the result as JSON; without PATH, print it instead of the text",
+    )
+    add_overwrite(parser)
 
 
-def text(found: dict[str, Any]) -> str:
-    """Return :func:`examine`'s findings for people."""
-    lines = [
-        f"hashbwn_keras {found['hashbwn_keras']}, Python {found['python']}, {found['machine']}",
-        "",
-    ]
-    for name, package in found["packages"].items():
-        if package["version"]:
-            lines.append(f"  {name:<30} {package['version']:<12} {package['gives']}")
-        else:
-            cure = f'pip install "hashbwn_keras[{package["extra"]}]"'
-            lines.append(f"– {name:<30} {'missing':<12} {package['gives']}: {cure}")
-    lines += ["", *_runtime_lines(found["runtime"])]
-    return "\n".join(lines)
+def run(args: Namespace) -> int:
+    """Examine and print."""
+    printed = args.json == Path("-")
+    if printed:
+        args.json = None
+    check_outputs(args)
+    load_tensorflow()
+    from hashbwn_keras import runtime
+    from hashbwn_keras.cli import installation
 
-
-def _runtime_lines(runtime: Any) -> list[str]:
-    if isinstance(runtime, dict):
-        return [f"  {key:<30} {_value(value)}" for key, value in runtime.items()]
-    return [str(runtime)]
-
-
-def _value(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) or "none"
-    return str(value)
+    if args.build:
+        print(runtime.build() if args.build == "host" else runtime.build(args.build))
+    found = installation.examine()
+    print(json.dumps(found, indent=2) if printed else installation.text(found))
+    write_json(args, found)
+    return 0

@@ -1,15 +1,35 @@
 """``lce_convert``: a Keras model to a file for Larq Compute Engine, layer by layer."""
 
-import argparse
 import math
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hashbwn_keras.cli.common import (
+    add_custom_objects,
+    add_overwrite,
+    add_shape,
+    load_model,
+    load_tensorflow,
+    random_inputs,
+)
 from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.text import aligned
+
+if TYPE_CHECKING:
+    import tf_keras
+
+    from hashbwn_keras.export.inspection import Inspection
+    from hashbwn_keras.export.verification import Verification
+
+ABOUT = (
+    "Convert a Keras model to a file for Larq Compute Engine, binary filters at 1 bit per weight."
+)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``lce_convert``."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
     add = parser.add_argument
     add("model", metavar="IN", type=Path, help=".keras, .h5 or SavedModel folder")
     add("output", metavar="OUT", type=Path, help=".tflite file to write")
@@ -33,22 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the file even if a layer that should be packed was not",
     )
+    add_shape(parser)
+    add_custom_objects(parser)
+    add_overwrite(parser)
 
 
-def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
-    """Convert, check, write; return the report to print.
+def run(args: Namespace) -> int:
+    """Convert, check, write, and print the layers; what fails a check is not written."""
+    load_tensorflow()
+    check_writable(args.output, args.overwrite)
+    model = load_model(args)
+    inputs = None if args.no_verify else random_inputs(model, args.shape)
+    print(_convert(args, model, inputs))
+    return 0
 
-    Args:
-        model: the Keras model.
-        args: the options of :func:`add_arguments`.
-        inputs: what to verify on, None for no verification.
 
-    Raises:
-        HashBWNError: LCE refuses the model; a layer was not packed; the file computes something
-            else than the model; it cannot be written. Then no file is written.
-    """
+def _convert(args: Namespace, model: "tf_keras.Model", inputs: Any | None) -> str:
+    """Return the report to print; ``inputs`` is what to verify on, None for no verification."""
     from hashbwn_keras.export import inspect, to_lce, verify
-    from hashbwn_keras.files import atomic_write
 
     content = to_lce(
         model,
@@ -58,29 +80,27 @@ def convert(model: Any, args: argparse.Namespace, inputs: Any | None) -> str:
         target=args.target,
         allow_float=args.allow_float,
     )
-    found = inspect(content)
-    lines = [_table(found)]
+    lines = [_table(inspect(content))]
     if inputs is not None:
         result = verify(model, content, inputs)
         if not result.ok:
-            ran = [r for r in result.runtimes if r.ran]
-            worst = max((r.relative_error for r in ran), default=math.nan)
-            reasons = "; ".join(f"{r.name}: {r.reason}" for r in result.runtimes if not r.ran)
-            what = (
-                f"its largest relative error is {worst:.2g}" if ran else f"nothing ran ({reasons})"
-            )
             raise HashBWNError(
                 f"{args.output} was not written, because the file does not compute what "
-                f"{args.model} computes: {what}; --no-verify writes it all the same."
+                f"{args.model} computes: {_why(result)}; --no-verify writes it all the same."
             )
         lines.append(f"verified on {result.samples} random inputs")
     atomic_write(args.output, content, args.overwrite)
     return "\n".join([*lines, f"{args.output}: {len(content):,} bytes"])
 
 
-def _table(found: Any) -> str:
-    from hashbwn_keras.text import aligned
+def _why(result: "Verification") -> str:
+    if not any(runtime.ran for runtime in result.runtimes):
+        reasons = "; ".join(f"{runtime.name}: {runtime.reason}" for runtime in result.runtimes)
+        return f"nothing ran ({reasons})"
+    return f"its largest relative error is {result.relative_error:.2g}"
 
+
+def _table(found: "Inspection") -> str:
     rows = [("layer", "stored as", "float bytes", "bytes")]
     for layer in found.layers:
         before = 4 * math.prod(layer.shape)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from hashbwn_keras.benchmark import measure
+from hashbwn_keras.benchmark.plan import Plan
 from hashbwn_keras.errors import HashBWNError
 
 
 def fails(match: str, *args: object, **options: object) -> str:
     """Run a benchmark that must fail; return its message."""
     with pytest.raises(HashBWNError, match=match) as caught:
-        measure.benchmark(*args, **({"delegate": ("off",)} | options))
+        measure.benchmark(Plan(*args, **({"delegates": ("off",)} | options)))
     message = str(caught.value)
     assert "\n" not in message
     assert message.endswith(".")

@@ -13,8 +13,11 @@ import tf_keras
 
 import hashbwn_keras as hk
 from hashbwn_keras import cli
-from hashbwn_keras.cli import arguments, commands, data, doctor
+from hashbwn_keras.cli import binarize, common, demo, doctor, images, inspect, installation
+from hashbwn_keras.cli.parser import COMMANDS
+from hashbwn_keras.demo import run as demo_run
 from hashbwn_keras.errors import CalibrationWarning
+from hashbwn_keras.network import saving
 from hashbwn_keras.network.layers import binary_kernels
 from hashbwn_keras.solver import hashing
 
@@ -179,7 +182,7 @@ def test_doctor_names_what_is_there_and_the_cure_for_what_is_not(capsys, monkeyp
             return "0.14.0"
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(installation, "version", version)
     assert run("doctor", "--json", tmp_path / "d.json") == 0
     out = capsys.readouterr().out
     assert "larq                           0.14.0" in out
@@ -282,10 +285,10 @@ def test_pictures_are_resized_and_preprocessed(tmp_path):
         (tmp_path / f"class{i}").mkdir()
         png = tf.io.encode_png(np.full((8, 12, 3), 51 * (i + 1), np.uint8)).numpy()
         (tmp_path / f"class{i}" / "p.PNG").write_bytes(png)
-    images, labels = data.load(tmp_path, model, "unit", 2)
+    found, labels = images.load(tmp_path, model, "unit", 2)
     assert labels is None
-    assert images.shape == (2, 4, 6, 3)
-    np.testing.assert_allclose(images[:, 0, 0, 0], [0.2, 0.4], rtol=1e-6)
+    assert found.shape == (2, 4, 6, 3)
+    np.testing.assert_allclose(found[:, 0, 0, 0], [0.2, 0.4], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -301,29 +304,30 @@ def test_pictures_are_resized_and_preprocessed(tmp_path):
 def test_preprocessing(tmp_path, choice, expected):
     np.save(tmp_path / "x.npy", np.full((2, 1, 1, 3), 51, np.uint8))
     model = tf_keras.Sequential([L.Input((1, 1, 3)), L.Flatten()])
-    images, _ = data.load(tmp_path / "x.npy", model, choice, 5)
-    assert images[0, 0, 0, 0] == pytest.approx(expected, rel=1e-5)
+    found, _ = images.load(tmp_path / "x.npy", model, choice, 5)
+    assert found[0, 0, 0, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_images_and_labels_are_picked_evenly_and_alike(tmp_path):
     np.savez(tmp_path / "xy.npz", x=np.arange(10.0)[:, None], y=np.arange(10))
     model = tf_keras.Sequential([L.Input((1,)), L.Dense(2)])
-    images, labels = data.load(tmp_path / "xy.npz", model, None, 4)
-    assert images[:, 0].tolist() == labels.tolist() == [0, 2, 5, 7]
+    found, labels = images.load(tmp_path / "xy.npz", model, None, 4)
+    assert found[:, 0].tolist() == labels.tolist() == [0, 2, 5, 7]
     np.save(tmp_path / "y.npy", np.arange(10))
-    assert data.load_labels(tmp_path / "y.npy", 4).tolist() == labels.tolist()
+    assert images.load_labels(tmp_path / "y.npy", 4).tolist() == labels.tolist()
 
 
 def test_choices_are_those_of_the_modules_that_are_not_imported_for_help():
-    assert arguments.METHODS == hashing.METHODS
-    assert set(arguments.PREPROCESSING) == set(data._PREPROCESS)
+    assert binarize.METHODS == hashing.METHODS
+    assert set(common.PREPROCESSING) == set(images._PREPROCESS)
+    assert set(demo.DATASETS) == set(demo_run._EPOCHS)
 
 
 def test_interrupt_says_so_and_leaves_nothing(made, tmp_path, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "save_model", interrupted)
+    monkeypatch.setattr(saving, "save_model", interrupted)
     words = ["binarize", made / "float.keras", tmp_path / "o.keras", "--data", made / "x.npy"]
     assert run(*words, "--no-repair", "--method", "sign") == 130
     assert "interrupted" in capsys.readouterr().err
@@ -357,7 +361,7 @@ def test_bugs_are_one_sentence_unless_asked_for(made, capsys, monkeypatch):
     def broken(_):
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr(commands, "inspect", broken)
+    monkeypatch.setattr(inspect, "run", broken)
     line = fails(capsys, "inspect", made / "binary.tflite")
     assert "internal error, ZeroDivisionError: two lines" in line
     monkeypatch.setenv("HASHBWN_TRACEBACK", "1")
@@ -371,7 +375,7 @@ def test_warnings_are_one_line(capsys, monkeypatch):
         warnings.warn("of no use to users", DeprecationWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setattr(commands, "doctor", warn)
+    monkeypatch.setattr(doctor, "run", warn)
     assert run("doctor") == 0
     assert capsys.readouterr().err == "hashbwn doctor: warning: careful\n"
 
@@ -394,7 +398,7 @@ def test_usage_errors_have_status_2(words, capsys):
 
 
 def test_every_option_has_help(capsys):
-    for command in ("binarize", "export", "verify", "inspect", "report", "doctor", "demo"):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as error:
             run(command, "--help")
         assert error.value.code == 0

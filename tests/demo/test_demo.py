@@ -8,8 +8,7 @@ import pytest
 import tf_keras
 
 import hashbwn_keras as hk
-from hashbwn_keras import demo
-from hashbwn_keras.demo import datasets, network
+from hashbwn_keras.demo import datasets, network, run
 
 FILES = {
     "float.keras", "float.tflite", "binary.keras", "binary.keras.recipe.json",
@@ -21,8 +20,8 @@ FILES = {
 def test_whole_way_on_digits(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     quick = functools.partial(hk.binarize, method="one_opt", repair=False)
-    monkeypatch.setattr(demo, "binarize", quick)
-    result = demo.run(tmp_path / "out", epochs=4)
+    monkeypatch.setattr(run, "binarize", quick)
+    result = run.demonstrate(tmp_path / "out", epochs=4)
     assert {path.name for path in (tmp_path / "out").iterdir()} - {"binary-lce.tflite"} == FILES
     forms = {form.file: form for form in result.forms}
     assert forms["float.tflite"].accuracy > 0.9
@@ -45,11 +44,11 @@ def test_whole_way_on_digits(tmp_path, monkeypatch):
 def test_failed_verification_leaves_nothing(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     monkeypatch.setattr(network, "train", lambda *_: None)
-    monkeypatch.setattr(demo, "binarize", lambda model, *_, **__: model)
-    monkeypatch.setattr(demo, "to_tflite", lambda _, path, **__: path.write_bytes(b"x"))
-    monkeypatch.setattr(demo, "verify", lambda *_: types.SimpleNamespace(ok=False))
+    monkeypatch.setattr(run, "binarize", lambda model, *_, **__: model)
+    monkeypatch.setattr(run, "to_tflite", lambda _, path, **__: path.write_bytes(b"x"))
+    monkeypatch.setattr(run, "verify", lambda *_: types.SimpleNamespace(ok=False))
     with pytest.raises(hk.HashBWNError, match=r"float\.tflite failed verification"):
-        demo.run(tmp_path / "out")
+        run.demonstrate(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

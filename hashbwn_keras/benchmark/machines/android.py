@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 from hashbwn_keras.benchmark import parse
-from hashbwn_keras.benchmark.machines.host import Remote
+from hashbwn_keras.benchmark.machines.machine import plain_name
+from hashbwn_keras.benchmark.machines.remote import Remote
 from hashbwn_keras.errors import HashBWNError
 
 
@@ -21,6 +22,8 @@ class Android(Remote):
     """
 
     base = "/data/local/tmp"
+    has_apps = True
+    folders = ("/data/local/tmp", '"$HOME"')
     mode = "755"  # the benchmark app reads the model as another user
 
     def __init__(self, serial: str = "") -> None:
@@ -50,9 +53,9 @@ class Android(Remote):
         return [self.adb, "-s", self.serial, "shell", script]
 
     def push(self, path: Path, folder: str) -> str:
-        target = f"{folder}/{path.name}"
+        target = f"{folder}/{plain_name(path)}"
         done = subprocess.run(
-            [self.adb, "-s", self.serial, "push", str(path), target],
+            [self.adb, "-s", self.serial, "push", str(path.resolve()), target],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -3,15 +3,16 @@
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hashbwn_keras.benchmark import parse
-from hashbwn_keras.benchmark.machines.host import Remote, quote
+from hashbwn_keras.benchmark.machines.machine import plain_name, quote
+from hashbwn_keras.benchmark.machines.remote import Remote
 from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.files import temporary_folder
 
 # A dead peer is noticed after 15 s instead of TCP's hours.
 _OPTIONS = [
@@ -58,7 +59,7 @@ class Ssh(Remote):
     @contextmanager
     def workspace(self) -> Iterator[str]:
         # The path of a socket may have 107 characters only, so not below a long TMPDIR.
-        with tempfile.TemporaryDirectory(prefix="hb-", dir="/tmp") as folder:
+        with temporary_folder(Path("/tmp")) as folder:
             self._socket = f"{folder}/s"
             with super().workspace() as remote:
                 yield remote
@@ -81,7 +82,7 @@ class Ssh(Remote):
         ]
 
     def push(self, path: Path, folder: str) -> str:
-        target = f"{folder}/{path.name}"
+        target = f"{folder}/{plain_name(path)}"
         with path.open("rb") as stream:
             done = subprocess.run(
                 self.argv(f"cat > {quote(target)} && wc -c < {quote(target)}"),

@@ -1,88 +1,83 @@
-"""What a program that measures is asked and answers, and our own runner."""
+"""Our own runner, ``runner.py``, by the Python of the device."""
 
 import json
 import statistics
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from hashbwn_keras.benchmark import parse
-from hashbwn_keras.benchmark.machines.host import Machine, quote
+from hashbwn_keras.benchmark.machines.machine import Machine, quote
 from hashbwn_keras.benchmark.results import Latency, Memory
 from hashbwn_keras.benchmark.tools import runner
-from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.benchmark.tools.job import Job, JobFile, Measured, failed, guarded, with_cure
+from hashbwn_keras.files import temporary_folder
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to measure, in paths of the device.
+class Children:
+    """How the runner starts the processes that run the files.
 
     Attributes:
-        files: one entry per measurement: path of the model, of the delegate library (or empty), and
-            the runtime: litert, tflite, lce or auto.
-        threads: threads of the runtime.
-        runs: timed inferences of each file, over all rounds.
-        warmup: inferences before that.
-        rounds: how often the files take turns.
-        cpus: processors to run on, as hexadecimal mask for ``taskset``; empty for no choice.
+        python: the command, such as an emulator's; empty for the runner's own Python.
+        environment: variables beside the runner's own.
+        mark: whether one more inference runs between two marks for qemu's plug-in.
     """
 
-    files: tuple[tuple[str, str, str], ...]
-    threads: int = 1
-    runs: int = 50
-    warmup: int = 5
-    rounds: int = 5
-    cpus: str = ""
-
-    def share(self, number: int) -> int:
-        """Timed inferences of a file in round ``number``."""
-        return self.runs * (number + 1) // self.rounds - self.runs * number // self.rounds
+    python: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mark: bool = False
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a tool found out about one file."""
+class Answer:
+    """What the runner says about one file: the keys of its JSON, see ``runner.py``."""
 
-    latency: Latency
     runtime: str
-    version: str = ""
-    memory: Memory = field(default_factory=Memory)
-    nodes: int | None = None
-    throughput_mb_s: float | None = None
-    affinity: str = ""
-    emulated: bool = False
-    instructions: int | None = None
-
-
-class Tool(Protocol):
-    """A program on the device that measures files."""
-
-    @property
-    def name(self) -> str:
-        """What results call it."""
+    version: str
+    init_ms: float
+    first_ms: float
+    warmup_ms: list[float]
+    rounds: list[list[float]]
+    input_bytes: int
+    peak_bytes: int | None
+    model_bytes: int | None
+    nodes: int | None
+    affinity: str
+    pid: int
+    emulated: bool
 
     @property
-    def delegates(self) -> bool:
-        """Whether it can load an external delegate."""
-
-    def measure(
-        self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
-    ) -> list[Measured]:
-        """Run the job; ``step`` is called after each round.
-
-        Raises:
-            HashBWNError: the program is missing or failed.
-        """
-
-
-def guarded(folder: str, command: str, cpus: str) -> str:
-    """Return the script that runs a command so that the device's guard can end it."""
-    if cpus:
-        command = f"taskset {cpus} {command}"
-    # exec keeps the process id that was written down.
-    return quote("sh", "-c", f"echo $$ > {folder}/pid; cd {folder}; exec {command}")
+    def measured(self) -> Measured:
+        """The times as statistics."""
+        times = [ms for round_ in self.rounds for ms in round_]
+        average = statistics.fmean(times)
+        latency = Latency(
+            init_ms=self.init_ms,
+            warmup_first_ms=self.first_ms,
+            warmup_avg_ms=statistics.fmean(self.warmup_ms),
+            num_warmup_runs=len(self.warmup_ms),
+            avg_ms=average,
+            min_ms=min(times),
+            max_ms=max(times),
+            median_ms=statistics.median(times),
+            std_ms=statistics.stdev(times) if len(times) > 1 else 0.0,
+            p5_ms=_percentile(times, 0.05),
+            p95_ms=_percentile(times, 0.95),
+            num_runs=len(times),
+            rounds_ms=tuple(statistics.median(round_) for round_ in self.rounds),
+        )
+        return Measured(
+            latency,
+            self.runtime,
+            self.version,
+            Memory(_mb(self.peak_bytes), _mb(self.model_bytes)),
+            self.nodes,
+            self.input_bytes / 2**20 / (average / 1e3) if average else None,
+            self.affinity,
+            self.emulated,
+        )
 
 
 @dataclass(frozen=True)
@@ -92,31 +87,30 @@ class PythonRunner:
     python: str
     name: ClassVar[str] = "hashbwn runner"
     delegates: ClassVar[bool] = True
+    takes_inputs: ClassVar[bool] = True
 
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
     ) -> list[Measured]:
-        found = self.start(machine, folder, plan(job), step, job.cpus)
-        emulated = bool(found["machine"]["emulated"])
-        return [replace(self.measured(entry), emulated=emulated) for entry in found["files"]]
+        return [answer.measured for answer in self.start(machine, folder, job, step)]
 
     def start(
         self,
         machine: Machine,
         folder: str,
-        content: dict[str, Any],
-        step: Callable[[], None],
-        cpus: str = "",
-    ) -> dict[str, Any]:
-        """Run what the runner's docstring calls a job; return what the runner printed.
+        job: Job,
+        step: Callable[[], None] = lambda: None,
+        children: Children | None = None,
+    ) -> list[Answer]:
+        """Run a job; return what the runner says of each file.
 
         Raises:
             HashBWNError: there is no Python, no runtime, or a file cannot be run.
         """
-        with tempfile.TemporaryDirectory() as local:
-            job = Path(local) / "job.json"
-            job.write_text(json.dumps(content))
-            there = machine.push(job, folder)
+        with temporary_folder() as local:
+            written = local / "job.json"
+            written.write_text(json.dumps(_content(job, children or Children())))
+            there = machine.push(written, folder)
             script = machine.push(Path(runner.__file__), folder)
             command = quote(self.python, script, there)
 
@@ -124,86 +118,40 @@ class PythonRunner:
                 if line.startswith("round "):
                     step()
 
-            _, output = machine.shell(guarded(folder, command, cpus), watch)
+            _, output = machine.shell(guarded(folder, command, job.cpus), watch)
         found = parse.parse_marked_json(output, runner.MARKER)
         if found is None:
-            raise HashBWNError(
-                f"{machine.title}: {self.python} could not run the benchmark: "
-                f"{parse.failure(output)}"
+            raise failed(
+                machine, f"{self.python} could not run the benchmark: {parse.failure(output)}"
             )
         if "error" in found:
-            raise HashBWNError(f"{machine.title}: {with_cure(found['error'])}")
-        return found
-
-    @staticmethod
-    def measured(entry: dict[str, Any]) -> Measured:
-        """Return one file's times as statistics."""
-        return _from_runner(entry)
+            raise failed(machine, with_cure(found["error"]))
+        return [Answer(**entry) for entry in found["files"]]
 
 
-def plan(job: Job) -> dict[str, Any]:
+def _content(job: Job, children: Children) -> dict[str, Any]:
     """Return a job as the runner reads it."""
     return {
-        "files": [
-            {"path": path, "delegate": library, "runtime": runtime}
-            for path, library, runtime in job.files
-        ],
+        "files": [_file(file) for file in job.files],
         "threads": job.threads,
         "runs": job.runs,
         "warmup": job.warmup,
         "rounds": job.rounds,
+        "python": list(children.python),
+        "environment": dict(children.environment),
+        "mark": children.mark,
     }
 
 
-_CURES = {
-    "ai_edge_litert": "pip install ai-edge-litert numpy",
-    "tflite_runtime": "pip install tflite-runtime numpy",
-    "tensorflow": "pip install ai-edge-litert numpy",
-    "numpy": "pip install ai-edge-litert numpy",
-    "larq_compute_engine": 'pip install "hashbwn_keras[lce]"',
-}
-
-
-def with_cure(error: str) -> str:
-    """Return a runtime's error with what helps against it."""
-    for module, cure in _CURES.items():
-        if f"No module named '{module}" in error:
-            return f"its Python has no {module}: run {cure} there, or name another with --python."
-    if "unresolved custom op" in error or "Encountered unresolved" in error:
-        return f"{error} (a file for Larq Compute Engine needs --runtime lce)."
-    return error if error.endswith(".") else error + "."
-
-
-def _from_runner(entry: dict[str, Any]) -> Measured:
-    times = [ms for round_ in entry["rounds"] for ms in round_]
-    average = statistics.fmean(times)
-    p5, p95 = (_percentile(times, share) for share in (0.05, 0.95))
-    latency = Latency(
-        init_ms=entry["init_ms"],
-        warmup_first_ms=entry["first_ms"],
-        warmup_avg_ms=statistics.fmean(entry["warmup_ms"]),
-        num_warmup_runs=len(entry["warmup_ms"]),
-        avg_ms=average,
-        min_ms=min(times),
-        max_ms=max(times),
-        median_ms=statistics.median(times),
-        std_ms=statistics.stdev(times) if len(times) > 1 else 0.0,
-        p5_ms=p5,
-        p95_ms=p95,
-        num_runs=len(times),
-        rounds_ms=tuple(statistics.median(round_) for round_ in entry["rounds"]),
-    )
-    memory = Memory(*(_mb(entry.get(key)) for key in ("peak_bytes", "model_bytes")))
-    throughput = entry["input_bytes"] / 2**20 / (average / 1e3) if average else None
-    return Measured(
-        latency,
-        entry["runtime"],
-        entry["version"],
-        memory,
-        entry.get("nodes"),
-        throughput,
-        entry.get("affinity", ""),
-    )
+def _file(file: JobFile) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "delegate": file.library,
+        "runtime": file.runtime,
+        "inputs": file.inputs,
+        "outputs": file.outputs,
+        "shapes": file.shapes,
+    }
 
 
 def _mb(count: int | None) -> float | None:

@@ -4,17 +4,19 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar, TypeVar
 
 from hashbwn_keras.benchmark import parse
-from hashbwn_keras.benchmark.machines.host import Machine, quote
+from hashbwn_keras.benchmark.machines.machine import Machine, quote
+from hashbwn_keras.benchmark.parse import Extras
 from hashbwn_keras.benchmark.results import Latency, Memory
-from hashbwn_keras.benchmark.tools.own import Job, Measured, guarded, with_cure
+from hashbwn_keras.benchmark.tools.job import Job, JobFile, Measured, guarded, with_cure
 from hashbwn_keras.errors import HashBWNError
 
 APP = "org.tensorflow.lite.benchmark"
+_Number = TypeVar("_Number", int, float)
 
 
 class Binary:
@@ -27,7 +29,8 @@ class Binary:
         runtime: name of the runtime that is linked into it.
     """
 
-    delegates = True
+    delegates: ClassVar[bool] = True
+    takes_inputs: ClassVar[bool] = False
 
     def __init__(self, program: str, runtime: str) -> None:
         self.program = program
@@ -37,13 +40,12 @@ class Binary:
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
     ) -> list[Measured]:
-        rounds: list[list[tuple[Latency, dict[str, Any]]]] = [[] for _ in job.files]
+        rounds: list[list[tuple[Latency, Extras]]] = [[] for _ in job.files]
         for number in range(job.rounds):
             if not (share := job.share(number)):
                 continue
             for index in rotated(len(job.files), number):
-                model, library, _ = job.files[index]
-                command = quote(self.program, *arguments(model, library, job, share))
+                command = quote(self.program, *arguments(job.files[index], job, share))
                 status, output = machine.shell(guarded(folder, command, job.cpus))
                 if status:
                     raise self._failed(machine, status, output)
@@ -60,10 +62,10 @@ class Binary:
         return HashBWNError(f"{machine.title}: {self.name} failed: {parse.failure(output)}")
 
 
-def arguments(model: str, library: str, job: Job, runs: int) -> list[str]:
+def arguments(file: JobFile, job: Job, runs: int) -> list[str]:
     """Return the options of ``benchmark_model`` for one file; min_secs 0 makes num_runs exact."""
     options = [
-        f"--graph={model}",
+        f"--graph={file.path}",
         f"--num_threads={job.threads}",
         f"--num_runs={runs}",
         f"--warmup_runs={max(job.warmup, 1)}",
@@ -71,7 +73,9 @@ def arguments(model: str, library: str, job: Job, runs: int) -> list[str]:
         "--warmup_min_secs=0",
         "--report_peak_memory_footprint=true",
     ]
-    return [*options, f"--external_delegate_path={library}"] if library else options
+    if file.library:
+        options.append(f"--external_delegate_path={file.library}")
+    return options
 
 
 def rotated(count: int, by: int) -> list[int]:
@@ -79,16 +83,13 @@ def rotated(count: int, by: int) -> list[int]:
     return [(by + index) % count for index in range(count)]
 
 
-def _merged(parts: list[tuple[Latency, dict[str, Any]]], runtime: str) -> Measured:
+def _merged(parts: list[tuple[Latency, Extras]], runtime: str) -> Measured:
     """Join the rounds of one file.
 
     Minimum and maximum are over all rounds, the mean is over all inferences; percentiles, standard
     deviation and initialisation are medians of the rounds' own, as single times are not printed.
     """
     latencies = [latency for latency, _ in parts]
-    extras: dict[str, Any] = {}
-    for _, extra in parts:
-        extras.update({key: max(value, extras.get(key, value)) for key, value in extra.items()})
     total = sum(latency.num_runs for latency in latencies)
 
     def middle(name: str) -> float | None:
@@ -110,8 +111,14 @@ def _merged(parts: list[tuple[Latency, dict[str, Any]]], runtime: str) -> Measur
         num_runs=total,
         rounds_ms=tuple(latency.typical_ms for latency in latencies),
     )
-    memory = Memory(extras.get("peak_mb"), extras.get("model_mb"))
-    return Measured(latency, runtime, memory=memory, nodes=extras.get("nodes"))
+    extras = [extra for _, extra in parts]
+    memory = Memory(_most(e.peak_mb for e in extras), _most(e.model_mb for e in extras))
+    return Measured(latency, runtime, memory=memory, nodes=_most(e.nodes for e in extras))
+
+
+def _most(values: Iterable[_Number | None]) -> _Number | None:
+    """Return the largest value that is known."""
+    return max((value for value in values if value is not None), default=None)
 
 
 class AndroidApp:
@@ -121,20 +128,21 @@ class AndroidApp:
     """
 
     name = "Android benchmark app"
-    delegates = False
+    delegates: ClassVar[bool] = False
+    takes_inputs: ClassVar[bool] = False
     patience_s = 300.0
 
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
     ) -> list[Measured]:
-        rounds: list[list[tuple[Latency, dict[str, Any]]]] = [[] for _ in job.files]
+        rounds: list[list[tuple[Latency, Extras]]] = [[] for _ in job.files]
         try:
             for number in range(job.rounds):
                 if not (share := job.share(number)):
                     continue
                 for index in rotated(len(job.files), number):
-                    model = job.files[index][0]
-                    log = self._run(machine, model, arguments(model, "", job, share))
+                    file = job.files[index]
+                    log = self._run(machine, file.path, arguments(file, job, share))
                     rounds[index].append(parse.parse_benchmark_model(log))
                 step()
         finally:
@@ -167,7 +175,8 @@ class LitertBenchmark:
     """``litert-benchmark`` of the ai-edge-litert wheel; it cannot load external delegates."""
 
     name = "litert-benchmark"
-    delegates = False
+    delegates: ClassVar[bool] = False
+    takes_inputs: ClassVar[bool] = False
 
     def __init__(self, python: str) -> None:
         self.python = python
@@ -175,7 +184,7 @@ class LitertBenchmark:
     def measure(
         self, machine: Machine, folder: str, job: Job, step: Callable[[], None]
     ) -> list[Measured]:
-        rounds: list[list[tuple[Latency, dict[str, Any]]]] = [[] for _ in job.files]
+        rounds: list[list[tuple[Latency, Extras]]] = [[] for _ in job.files]
         version = machine.check(
             f"{quote(self.python)} -c 'from importlib.metadata import version as v; "
             'print(v("ai-edge-litert"))\''
@@ -184,7 +193,7 @@ class LitertBenchmark:
             if not (share := job.share(number)):
                 continue
             for index in rotated(len(job.files), number):
-                rounds[index].append((self._run(machine, folder, job, index, share), {}))
+                rounds[index].append((self._run(machine, folder, job, index, share), Extras()))
             step()
         return [replace(_merged(parts, "litert"), version=version) for parts in rounds]
 
@@ -192,7 +201,7 @@ class LitertBenchmark:
         command = quote(
             self.python,
             *("-m", "ai_edge_litert.tools.benchmark_litert_model"),
-            f"--model={job.files[index][0]}",
+            f"--model={job.files[index].path}",
             f"--num_threads={job.threads}",
             f"--num_runs={share}",
             f"--warmup_runs={max(job.warmup, 1)}",
@@ -203,4 +212,4 @@ class LitertBenchmark:
             raise HashBWNError(
                 f"{machine.title}: litert-benchmark failed: {with_cure(parse.failure(output))}"
             )
-        return parse.parse_litert(json.loads(machine.check(f"cat {folder}/result.json")))
+        return parse.parse_litert(json.loads(machine.check(f"cat {quote(folder)}/result.json")))

@@ -1,6 +1,5 @@
 """Measuring on this machine, and the runner by itself."""
 
-import argparse
 import json
 import subprocess
 import sys
@@ -9,27 +8,21 @@ from pathlib import Path
 import pytest
 from failures import fails
 
-from hashbwn_keras.benchmark import command, measure, results as schema
+from hashbwn_keras import cli
+from hashbwn_keras.benchmark import measure, result_files
+from hashbwn_keras.benchmark.plan import Plan
 from hashbwn_keras.benchmark.tools import runner
-from hashbwn_keras.benchmark.tools.own import Job
+from hashbwn_keras.benchmark.tools.job import Job
 from hashbwn_keras.benchmark.tools.stock import rotated
-from hashbwn_keras.errors import HashBWNError
 
 
-@pytest.fixture(scope="module")
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return parser
-
-
-def test_two_files_take_turns(parser, toy: Path, tmp_path: Path, capsys) -> None:
+def test_two_files_take_turns(toy: Path, tmp_path: Path, capsys) -> None:
     twin = tmp_path / "twin.tflite"
     twin.write_bytes(toy.read_bytes())
     written = tmp_path / "r.json"
     options = ["--runs", "9", "--rounds", "3", "--warmup", "2", "--delegate", "off", "--json"]
-    assert command.run(parser.parse_args([str(toy), str(twin), *options, str(written)])) == 0
-    results = schema.load(written)
+    assert cli.main(["benchmark", str(toy), str(twin), *options, str(written)]) == 0
+    results = result_files.load(written)
     assert [result.model for result in results] == ["toy.tflite", "twin.tflite"]
     for result in results:
         latency = result.latency
@@ -41,19 +34,19 @@ def test_two_files_take_turns(parser, toy: Path, tmp_path: Path, capsys) -> None
         assert latency.init_ms > 0
         assert latency.warmup_first_ms > 0
         assert result.memory.peak_mb > result.memory.model_mb >= 0
-        assert result.model_sha256 == schema.sha256(toy)
+        assert result.model_sha256 == result_files.sha256(toy)
         assert result.runtime.name in ("litert", "tflite")
         assert result.runtime.version
         assert not result.device.emulated
     assert capsys.readouterr().out.count("toy.tflite") == 1
-    with pytest.raises(HashBWNError, match="exists"):
-        command.run(parser.parse_args([str(toy), "--json", str(written)]))
+    assert cli.main(["benchmark", str(toy), "--json", str(written)]) == 1
+    assert "exists" in capsys.readouterr().err
 
 
 def test_larq_runtime(toy: Path) -> None:
     pytest.importorskip("larq_compute_engine", reason="the extra 'lce' is not installed")
     both = ("some.so", "off")  # the same for Larq's runtime, so measured once
-    (result,) = measure.benchmark([toy], runs=2, rounds=1, runtime="lce", delegate=both)
+    (result,) = measure.benchmark(Plan([toy], runs=2, rounds=1, runtime="lce", delegates=both))
     assert result.runtime.name == "lce"
     assert result.delegate.path == ""
 
@@ -70,9 +63,9 @@ def test_larq_runtime(toy: Path) -> None:
         ({"cpus": "all"}, "--cpus all"),
         ({"tool": "app"}, "Android only"),
         ({"tool": "/nowhere"}, "--tool /nowhere"),
-        ({"delegate": ("/nowhere.so",)}, "cannot be read"),
-        ({"delegate": (__file__,)}, "is no shared library"),
-        ({"delegate": ("x.so",), "tool": "litert-benchmark"}, "loads no delegates"),
+        ({"delegates": ("/nowhere.so",)}, "cannot be read"),
+        ({"delegates": (__file__,)}, "is no shared library"),
+        ({"delegates": ("x.so",), "tool": "litert-benchmark"}, "loads no delegates"),
     ],
 )
 def test_bad_arguments(options: dict, match: str, toy: Path) -> None:
@@ -93,20 +86,20 @@ def test_files_that_cannot_be_measured(tmp_path: Path) -> None:
 def test_library_for_another_processor(toy: Path, tmp_path: Path) -> None:
     library = tmp_path / "libother.so"
     library.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xb7\x00" + bytes(44))
-    fails("is built for aarch64, the device is x86_64", [toy], delegate=(str(library),))
+    fails("is built for aarch64, the device is x86_64", [toy], delegates=(str(library),))
 
 
 def test_larqs_files_are_told_by_their_operators(tmp_path: Path) -> None:
     larq = tmp_path / "larq.tflite"
     larq.write_bytes(b"\x1c\0\0\0TFL3...LceBconv2d...")
-    assert measure._runtime(larq, "auto") == "lce"
-    assert measure._runtime(larq, "litert") == "litert"
+    assert measure.runtime_of(larq, "auto") == "lce"
+    assert measure.runtime_of(larq, "litert") == "litert"
 
 
-def test_masks_of_processors() -> None:
-    assert measure._mask("4-7") == "f0"
-    assert measure._mask("0,2") == "5"
-    assert measure._mask("") == ""
+def test_masks_of_processors(toy: Path) -> None:
+    assert Plan([toy], cpus="4-7").mask == "f0"
+    assert Plan([toy], cpus="0,2").mask == "5"
+    assert Plan([toy]).mask == ""
 
 
 def test_runs_are_shared_out_whole() -> None:

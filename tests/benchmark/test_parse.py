@@ -3,6 +3,8 @@
 import pytest
 
 from hashbwn_keras.benchmark import parse
+from hashbwn_keras.benchmark.machines import readings
+from hashbwn_keras.benchmark.parse import Extras
 from hashbwn_keras.errors import HashBWNError
 
 # TensorFlow 2.18's linux binary; adb's terminal added the carriage returns.
@@ -100,7 +102,7 @@ def test_modern_output_with_carriage_returns() -> None:
     assert (latency.min_ms, latency.max_ms) == (pytest.approx(140.071), pytest.approx(195.121))
     assert latency.typical_ms == latency.median_ms == pytest.approx(141.253)
     assert (latency.p5_ms, latency.p95_ms) == (pytest.approx(140.545), pytest.approx(187.533))
-    assert extras == {"peak_mb": 81.5, "model_mb": 73.4102, "nodes": 31}
+    assert extras == Extras(81.5, 73.4102, 31)
 
 
 def test_larq_output_without_percentiles() -> None:
@@ -109,7 +111,7 @@ def test_larq_output_without_percentiles() -> None:
     assert latency.typical_ms == latency.avg_ms == pytest.approx(33.0718)
     assert latency.median_ms is latency.p95_ms is None
     assert latency.std_ms == pytest.approx(0.129)
-    assert extras == {"model_mb": 12.8672}
+    assert extras == Extras(model_mb=12.8672)
 
 
 def test_times_beyond_a_second_and_a_single_warm_up() -> None:
@@ -167,7 +169,7 @@ def test_log_of_the_app() -> None:
     messages = parse.parse_logcat(LOG + LOG_END, graph)
     latency, extras = parse.parse_benchmark_model(messages)
     assert latency.avg_ms == pytest.approx(145.528)
-    assert extras == {"model_mb": 73.4102}
+    assert extras == Extras(model_mb=73.4102)
     assert parse.parse_logcat(LOG + LOG_END, "/data/local/tmp/third.tflite") is None
 
 
@@ -197,7 +199,7 @@ def test_log_of_an_app_that_failed() -> None:
     ],
 )
 def test_temperatures(text: str, degrees: float | None) -> None:
-    assert parse.parse_temperature(text) == degrees
+    assert readings.temperature(text) == degrees
 
 
 @pytest.mark.parametrize(
@@ -213,18 +215,18 @@ def test_temperatures(text: str, degrees: float | None) -> None:
     ],
 )
 def test_throttling(text: str, words: str) -> None:
-    assert parse.parse_throttled(text) == words
+    assert readings.throttled(text) == words
 
 
 def test_battery() -> None:
     text = "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n  level: 87\n"
-    assert parse.parse_battery(text) == (87, True)
-    assert parse.parse_battery("") == (None, None)
+    assert readings.battery(text) == (87, True)
+    assert readings.battery("") == (None, None)
 
 
 def test_sections_leave_out_banners_and_keep_several_lines() -> None:
     text = "Welcome to the Pi!\r\n== arch\r\naarch64\r\n== empty\r\n== two\r\na\r\nb\r\n"
-    assert parse.parse_sections(text) == {"arch": "aarch64", "empty": "", "two": "a\nb"}
+    assert readings.sections(text) == {"arch": "aarch64", "empty": "", "two": "a\nb"}
 
 
 def test_marked_json_among_other_lines() -> None:

@@ -17,6 +17,7 @@ import tf_keras
 
 from hashbwn_keras import export, runtime
 from hashbwn_keras.benchmark import measure, outputs, table
+from hashbwn_keras.benchmark.plan import Plan
 from hashbwn_keras.network import layers
 
 ROOT = os.environ.get("HASHBWN_AARCH64_ROOT", "")
@@ -89,7 +90,7 @@ def _ours(library: Path | None) -> Path | None:
 @needs_root
 def test_counts_are_labelled_and_times_are_refused(files: dict[str, Path]) -> None:
     (result,) = measure.benchmark(
-        [files["float"]], f"qemu:{ROOT}", runs=1, rounds=1, warmup=1, delegate=("off",)
+        Plan([files["float"]], f"qemu:{ROOT}", runs=1, rounds=1, warmup=1, delegates=("off",))
     )
     assert result.device.emulated
     assert result.device.arch == "aarch64"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hashbwn_keras.benchmark import command, results as schema, table
+from hashbwn_keras import cli
+from hashbwn_keras.benchmark import result_files, table
+from hashbwn_keras.benchmark.plot import plot as draw
 from hashbwn_keras.benchmark.results import Delegate, Device, Latency, Memory, Result, Runtime
+from hashbwn_keras.benchmark.speed_up import speed_up
 from hashbwn_keras.errors import HashBWNError
 
 PI = Device("ssh://pi@a", "Raspberry Pi 4", "aarch64", 64, "Debian", "Cortex-A72", 4)
@@ -57,10 +60,10 @@ LITERT_BENCHMARK = {
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
-    schema.save([SLOW, FAST], path)
-    assert schema.load(path) == [SLOW, FAST]
+    result_files.save([SLOW, FAST], path)
+    assert result_files.load(path) == [SLOW, FAST]
     with pytest.raises(HashBWNError, match="exists"):
-        schema.save([SLOW], path)
+        result_files.save([SLOW], path)
 
 
 def test_every_field_of_litert_benchmark_keeps_its_name() -> None:
@@ -72,7 +75,7 @@ def test_every_field_of_litert_benchmark_keeps_its_name() -> None:
 def test_reads_litert_benchmark(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps(LITERT_BENCHMARK))
-    (result,) = schema.load(path)
+    (result,) = result_files.load(path)
     assert result.model == "net.tflite"
     assert result.latency.p95_ms == 0.04
     assert result.runtime.tool == "litert-benchmark"
@@ -97,7 +100,7 @@ def test_bad_content_is_named(change: dict, match: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({"results": [SLOW.to_dict() | change]}))
     with pytest.raises(HashBWNError, match=match) as caught:
-        schema.load(path)
+        result_files.load(path)
     assert str(path) in str(caught.value)
 
 
@@ -106,13 +109,13 @@ def test_files_that_hold_no_results(content: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content)
     with pytest.raises(HashBWNError, match=r"bad\.json"):
-        schema.load(path)
+        result_files.load(path)
     with pytest.raises(HashBWNError, match="cannot be read"):
-        schema.load(tmp_path / "missing.json")
+        result_files.load(tmp_path / "missing.json")
 
 
 def test_speed_up_is_by_medians() -> None:
-    assert table.speed_up(FAST, SLOW) == 2.5
+    assert speed_up(FAST, SLOW) == 2.5
     lines = table.text([SLOW, FAST]).splitlines()
     assert lines[3].endswith("1.00x")
     assert lines[4].endswith("2.50x")
@@ -132,11 +135,11 @@ def test_speed_up_is_by_medians() -> None:
 def test_times_that_must_not_be_compared(result: Result, why: str) -> None:
     for pair in ((result, SLOW), (SLOW, result)):
         with pytest.raises(HashBWNError, match=f"No speed-up: .*{why}"):
-            table.speed_up(*pair)
+            speed_up(*pair)
 
 
 def test_lce_is_compared_where_its_kernels_are() -> None:
-    assert table.speed_up(replace(FAST, runtime=Runtime("lce", "0.16.0")), SLOW) == 2.5
+    assert speed_up(replace(FAST, runtime=Runtime("lce", "0.16.0")), SLOW) == 2.5
 
 
 def test_table_refuses_in_words() -> None:
@@ -162,16 +165,16 @@ def test_means_are_marked() -> None:
     assert "10.5 (mean)" in table.text([mean])
 
 
-def test_report_of_result_files(tmp_path: Path) -> None:
+def test_report_of_result_files(tmp_path: Path, capsys) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
     first, second, plot = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "plot.png"
-    schema.save([SLOW], first)
-    schema.save([FAST], second)
-    shown = command.report([str(first), str(second)], str(plot))
-    assert "2.50x" in shown
+    result_files.save([SLOW], first)
+    result_files.save([FAST], second)
+    assert cli.main(["report", str(first), str(second), "--plot", str(plot)]) == 0
+    assert "2.50x" in capsys.readouterr().out
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_emulated_times_are_not_drawn(tmp_path: Path) -> None:
     with pytest.raises(HashBWNError, match="emulated"):
-        table.plot([replace(SLOW, device=replace(PI, emulated=True))], tmp_path / "x.png")
+        draw([replace(SLOW, device=replace(PI, emulated=True))], tmp_path / "x.png")

@@ -8,6 +8,7 @@ from adb_device import TMP, AdbDevice
 from failures import assert_clean, fails, wait_until_it_runs
 
 from hashbwn_keras.benchmark import measure
+from hashbwn_keras.benchmark.plan import Plan
 
 # Stands for the benchmark_model that a user has: checks its options, prints what the real one
 # prints, with the numbers of TensorFlow's own output.
@@ -34,7 +35,7 @@ echo 'INFO: Overall peak memory footprint (MB) via periodic monitoring: 81.5'
 
 
 def test_runner_on_the_phone(phone: AdbDevice, toy: Path) -> None:
-    (result,) = measure.benchmark([toy], "android", runs=12, rounds=3, delegate=("off",))
+    (result,) = measure.benchmark(Plan([toy], "android", runs=12, rounds=3, delegates=("off",)))
     assert result.device.on == f"android:{phone.serial}"
     assert (result.device.name, result.device.os) == ("Device double", "Android 14")
     assert result.latency.num_runs == 12
@@ -48,7 +49,7 @@ def test_runner_on_the_phone(phone: AdbDevice, toy: Path) -> None:
 
 @pytest.mark.parametrize("phone", ["shell_v1"], indirect=True)
 def test_old_phone_without_exit_status(phone: AdbDevice, toy: Path) -> None:
-    (result,) = measure.benchmark([toy], "android", runs=2, rounds=1, delegate=("off",))
+    (result,) = measure.benchmark(Plan([toy], "android", runs=2, rounds=1, delegates=("off",)))
     assert result.latency.num_runs == 2
     program = phone.install("broken", "#!/bin/sh\necho 'ERROR: Failed to load.'; exit 1\n")
     fails("broken failed: Failed to load", [toy], "android", tool=str(program))
@@ -60,7 +61,7 @@ def test_benchmark_model_of_the_user(phone: AdbDevice, toy: Path, tmp_path: Path
     program.write_text(BENCHMARK_MODEL)
     library = Path(__file__).with_name("adb_device.py")  # any file: the stand-in does not load it
     (plain,) = measure.benchmark(
-        [toy], "android", runs=10, rounds=2, delegate=("off",), tool=str(program)
+        Plan([toy], "android", runs=10, rounds=2, delegates=("off",), tool=str(program))
     )
     assert plain.latency.avg_ms == pytest.approx(145.528)
     assert plain.latency.num_runs == 10
@@ -68,7 +69,7 @@ def test_benchmark_model_of_the_user(phone: AdbDevice, toy: Path, tmp_path: Path
     assert plain.runtime.tool == "benchmark_model"
     assert plain.memory.peak_mb == 81.5
     assert plain.delegate.path == ""
-    fails("is no shared library", [toy], "android", tool=str(program), delegate=(str(library),))
+    fails("is no shared library", [toy], "android", tool=str(program), delegates=(str(library),))
     assert_clean(phone.root)
 
 
@@ -76,7 +77,9 @@ def test_binary_that_lies_on_the_phone_is_found(phone: AdbDevice, toy: Path) -> 
     program = phone.root / "benchmark_model"
     program.write_text(BENCHMARK_MODEL)
     program.chmod(0o755)
-    results = measure.benchmark([toy], "android", runs=4, rounds=2, delegate=("off",), cpus="0")
+    results = measure.benchmark(
+        Plan([toy], "android", runs=4, rounds=2, delegates=("off",), cpus="0")
+    )
     assert results[0].runtime.tool == "benchmark_model"
     program.unlink()
     assert_clean(phone.root)
@@ -84,13 +87,13 @@ def test_binary_that_lies_on_the_phone_is_found(phone: AdbDevice, toy: Path) -> 
 
 def test_benchmark_app(phone: AdbDevice, toy: Path) -> None:
     _install_app(phone)
-    (result,) = measure.benchmark([toy], "android", runs=6, rounds=2)
+    (result,) = measure.benchmark(Plan([toy], "android", runs=6, rounds=2))
     assert result.runtime.tool == "Android benchmark app"
     assert result.latency.avg_ms == pytest.approx(145.528)
     assert result.latency.median_ms == pytest.approx(141.253)
     assert result.memory.model_mb == pytest.approx(73.4102)
     assert "cannot load one" in result.notes[0]
-    fails("loads no delegates", [toy], "android", delegate=("some.so",))
+    fails("loads no delegates", [toy], "android", delegates=("some.so",))
     assert (phone.bin / "stopped").exists()
     assert_clean(phone.root)
 

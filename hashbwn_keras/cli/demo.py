@@ -1,13 +1,16 @@
-"""What ``hashbwn demo`` takes."""
+"""``hashbwn demo``: the whole way from a float network to small files."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hashbwn_keras.cli.common import add_json, check_outputs, load_tensorflow, write_json
+
+ABOUT = "train, binarise, export and verify a small network, in about a minute"
 DATASETS = ("digits", "fashion_mnist", "mnist", "cifar10")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``hashbwn demo``."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument(
         "--dataset",
         choices=DATASETS,
@@ -29,5 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, help="of the float training (default: by data set)")
     parser.add_argument("--seed", type=int, default=0, help="of training and solve (default: 0)")
-    parser.add_argument("--json", metavar="PATH", type=Path, help="also write the table as JSON")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo's files")
+    add_json(parser, "the table")
+
+
+def run(args: Namespace) -> int:
+    """Make everything and print the table."""
+    load_tensorflow()
+    from hashbwn_keras.demo.run import demonstrate
+
+    check_outputs(args)
+    result = demonstrate(
+        args.output,
+        dataset=args.dataset,
+        data_dir=args.data_dir,
+        epochs=args.epochs,
+        seed=args.seed,
+        overwrite=args.overwrite,
+    )
+    print(result)
+    write_json(args, result.to_dict())
+    return 0

@@ -12,6 +12,7 @@ from doubles import SshHost
 from failures import assert_clean, fails, wait_until_it_runs
 
 from hashbwn_keras.benchmark import measure
+from hashbwn_keras.benchmark.plan import Plan
 
 
 def test_runner_over_ssh(pi: SshHost, toy: Path) -> None:
@@ -20,7 +21,7 @@ def test_runner_over_ssh(pi: SshHost, toy: Path) -> None:
         '#!/bin/sh\ncase $1 in\nmeasure_temp) echo "temp=48.3\'C";;\n'
         "get_throttled) echo throttled=0x50005;;\nesac\n",
     )
-    (result,) = measure.benchmark([toy], pi.url, runs=12, rounds=3, delegate=("off",))
+    (result,) = measure.benchmark(Plan([toy], pi.url, runs=12, rounds=3, delegates=("off",)))
     assert result.device.on == pi.url
     assert result.latency.num_runs == 12
     assert result.state.temperature_c == (48.3, 48.3)
@@ -31,7 +32,7 @@ def test_runner_over_ssh(pi: SshHost, toy: Path) -> None:
 
 def test_litert_benchmark_over_ssh(pi: SshHost, toy: Path) -> None:
     (result,) = measure.benchmark(
-        [toy], pi.url, runs=4, rounds=2, warmup=2, tool="litert-benchmark"
+        Plan([toy], pi.url, runs=4, rounds=2, warmup=2, tool="litert-benchmark")
     )
     assert result.runtime.tool == "litert-benchmark"
     assert result.runtime.version

@@ -1,14 +1,17 @@
-"""``hashbwn benchmark`` and the part of ``hashbwn report`` that reads its files."""
+"""``hashbwn benchmark``: times of .tflite files here or on a device."""
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hashbwn_keras.cli.common import add_shape
 from hashbwn_keras.files import check_writable
 
+ABOUT = "measure .tflite files here or on a device"
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``hashbwn benchmark``."""
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
     parser.description = (
         "Measure .tflite files on this machine, an Android device or a machine behind ssh. The "
         "files take turns, and times are medians. What is copied to the device is removed again."
@@ -52,49 +55,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Python of the device (default: ~/hashbwn/bin/python or python3)",
     )
     add("--cpus", default="", help="processors to run on, such as 4-7 (default: all)")
+    add(
+        "--data",
+        metavar="PATH",
+        type=Path,
+        help="samples to run, as the files take them: .npy, or .npz with x or an array for each "
+        "input by its name (default: random numbers; 0 for inputs of whole numbers)",
+    )
+    add_shape(parser)
     add("--json", metavar="PATH", help="write the results there")
     add("--overwrite", action="store_true", help="replace an existing --json file")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, print the table, write the JSON; return the exit status."""
+def run(args: Namespace) -> int:
+    """Measure, print the table, write the JSON."""
     from tqdm import tqdm
 
-    from hashbwn_keras.benchmark import measure, results as schema, table
+    from hashbwn_keras.benchmark import measure, result_files, table
+    from hashbwn_keras.benchmark.plan import Plan
 
     if args.json:
         check_writable(args.json, args.overwrite)
-    rounds = max(1, min(args.rounds, args.runs))
-    with tqdm(total=rounds, unit="round", file=sys.stderr, disable=None) as bar:
-        results = measure.benchmark(
-            args.files,
-            args.on,
-            threads=args.threads,
-            runs=args.runs,
-            warmup=args.warmup,
-            rounds=rounds,
-            delegate=tuple(args.delegate or ("auto",)),
-            runtime=args.runtime,
-            tool=args.tool,
-            python=args.python,
-            cpus=args.cpus,
-            step=bar.update,
-        )
+    plan = Plan(
+        args.files,
+        args.on,
+        threads=args.threads,
+        runs=args.runs,
+        warmup=args.warmup,
+        rounds=max(1, min(args.rounds, args.runs)),
+        delegates=args.delegate or ("auto",),
+        runtime=args.runtime,
+        tool=args.tool,
+        python=args.python,
+        cpus=args.cpus,
+        data=args.data,
+        shapes=args.shape,
+    )
+    with tqdm(total=plan.rounds, unit="round", file=sys.stderr, disable=None) as bar:
+        results = measure.benchmark(plan, bar.update)
     if args.json:
-        schema.save(results, args.json, args.overwrite)
+        result_files.save(results, args.json, args.overwrite)
     print(table.text(results), end="")
     return 0
-
-
-def report(paths: list[str], plot: str | None = None, overwrite: bool = False) -> str:
-    """Return one table of several result files, and draw them if ``plot`` names a file.
-
-    Raises:
-        HashBWNError: a file is no benchmark result.
-    """
-    from hashbwn_keras.benchmark import results as schema, table
-
-    results = [result for path in paths for result in schema.load(Path(path))]
-    if plot:
-        table.plot(results, plot, overwrite)
-    return table.text(results)

@@ -1,0 +1,250 @@
+"""What several commands take and do. Importing this imports nothing heavy."""
+
+import json
+import os
+import sys
+import tempfile
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.files import atomic_write, check_writable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tf_keras
+
+PREPROCESSING = {
+    "none": "values as they are",
+    "unit": "x / 255, values 0 to 1",
+    "signed": "x / 127.5 - 1, values -1 to 1",
+    "imagenet": "(x / 255 - mean) / deviation of ImageNet's RGB",
+}
+RANDOM_INPUTS = 16
+"""Random inputs that a file is compared on where there is no data."""
+
+
+def add_data(parser: ArgumentParser, about: str) -> None:
+    """Add ``--data``, ``--preprocess`` and ``--max-images``."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=Path,
+        help=f"{about}: .npy, .npz (arrays x and, if there, y) or a folder of pictures",
+    )
+    choices = "; ".join(f"{name}: {what}" for name, what in PREPROCESSING.items())
+    parser.add_argument(
+        "--preprocess",
+        choices=tuple(PREPROCESSING),
+        help=f"what the model wants ({choices}; default: none, to be chosen for pictures)",
+    )
+    parser.add_argument(
+        "--max-images",
+        type=_positive,
+        metavar="N",
+        default=2048,
+        help="use N images spread evenly over the data (default: 2048)",
+    )
+
+
+def add_custom_objects(parser: ArgumentParser) -> None:
+    """Add ``--custom-objects``."""
+    parser.add_argument(
+        "--custom-objects",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a class or function of your own that the model needs, such as mypackage.layers:Scale "
+        "(MODULE is also looked for in the current folder); may be given several times",
+    )
+
+
+def add_shape(parser: ArgumentParser) -> None:
+    """Add ``--shape``."""
+    parser.add_argument(
+        "--shape",
+        action="append",
+        type=_shape,
+        metavar="N,N,...",
+        help="shape of one sample, for inputs of any size, such as 224,224,3; once for each input, "
+        "in the model's order",
+    )
+
+
+def add_json(parser: ArgumentParser, what: str) -> None:
+    """Add ``--json`` and ``--overwrite``."""
+    parser.add_argument("--json", metavar="PATH", type=Path, help=f"also write {what} as JSON")
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: ArgumentParser) -> None:
+    """Add ``--overwrite``."""
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise ArgumentTypeError(f"{text!r} is no number of images: give 1 or more")
+    return int(text)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.isdigit() and int(size) for size in sizes):
+        raise ArgumentTypeError(f"{text!r} is no shape: write it like 224,224,3")
+    return tuple(map(int, sizes))
+
+
+def check_outputs(args: Namespace, *paths: Path | None) -> None:
+    """Refuse what cannot be written before the work begins: ``paths`` and ``--json``.
+
+    Raises:
+        HashBWNError: as :func:`hashbwn_keras.files.check_writable`.
+    """
+    for path in (*paths, args.json):
+        if path is not None:
+            check_writable(path, args.overwrite)
+
+
+def write_json(args: Namespace, content: dict[str, Any]) -> None:
+    """Write ``content`` where ``--json`` says, if it does."""
+    if args.json:
+        text = json.dumps(content, indent=2, default=_plain) + "\n"
+        atomic_write(args.json, text.encode(), args.overwrite)
+
+
+def _plain(value: Any) -> Any:
+    """Return NumPy's numbers and arrays as numbers and lists, and the rest as text, for JSON."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, whose libraries say nothing unless they fail."""
+    with _held_back_stderr():
+        import_module("tensorflow").get_logger().setLevel("ERROR")
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Hold back what TensorFlow's libraries say while they load, and show it only on failure.
+
+    They write a screenful past every log level that could be set.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def load_model(args: Namespace, path: Path | None = None) -> "tf_keras.Model":
+    """Load the model at ``path``, or ``args.model``, with the user's own objects.
+
+    Raises:
+        HashBWNError: as :func:`hashbwn_keras.load_model`, or ``--custom-objects`` names nothing.
+    """
+    import hashbwn_keras
+
+    return hashbwn_keras.load_model(
+        path or args.model, custom_objects=_custom_objects(args.custom_objects)
+    )
+
+
+def _custom_objects(names: Sequence[str]) -> dict[str, Any]:
+    """Import ``module:name`` each; Keras asks for them by their names."""
+    found = {}
+    for text in names:
+        module, _, name = text.partition(":")
+        if not module or not name:
+            raise HashBWNError(
+                f"--custom-objects {text} is no MODULE:NAME: write it like layers:Scale."
+            )
+        if (here := os.getcwd()) not in sys.path:
+            sys.path.append(here)  # where python -m would look, behind what is installed
+        try:
+            found[name] = getattr(import_module(module), name)
+        except ImportError as error:
+            raise HashBWNError(
+                f"--custom-objects {text} cannot be imported ({error}): run it where {module} is, "
+                "or install it."
+            ) from error
+        except AttributeError as error:
+            raise HashBWNError(
+                f"--custom-objects {text}: {module} has no {name}; give a class or function of it."
+            ) from error
+    return found
+
+
+def random_inputs(
+    model: "tf_keras.Model", shapes: Sequence[tuple[int, ...]] | None
+) -> "np.ndarray | list[np.ndarray]":
+    """Return :data:`RANDOM_INPUTS` samples for each input of a model.
+
+    Floats are normally distributed, booleans either; integers are 0, the only number that is an
+    index of every embedding and a value of every type.
+
+    Args:
+        model: tells shapes and types.
+        shapes: of one sample, for each input of unknown size; None where none was given.
+
+    Raises:
+        HashBWNError: an input of any size without a shape, or a shape that does not fit.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    inputs: list[np.ndarray] = []
+    for tensor, shape in zip(model.inputs, sample_shapes(model, shapes), strict=True):
+        dtype = np.dtype(tensor.dtype.as_numpy_dtype)
+        values = generator.normal(size=(RANDOM_INPUTS, *shape))
+        if dtype.kind in "iu":
+            values = np.zeros_like(values)
+        inputs.append(values > 0 if dtype.kind == "b" else values.astype(dtype))
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def sample_shapes(
+    model: "tf_keras.Model", shapes: Sequence[tuple[int, ...]] | None
+) -> list[tuple[int, ...]]:
+    """Return the shape of one sample for each input, sizes that are unknown as ``--shape`` says.
+
+    Raises:
+        HashBWNError: as :func:`random_inputs`.
+    """
+    wanted = [tuple(tensor.shape)[1:] for tensor in model.inputs]
+    if shapes is None:
+        if any(None in shape for shape in wanted):
+            raise HashBWNError(
+                f"The model takes inputs of any size {wanted}: give --data or --shape."
+            )
+        return wanted
+    if len(shapes) != len(wanted):
+        raise HashBWNError(
+            f"--shape was given {len(shapes)} times and the model has {len(wanted)} inputs "
+            f"{wanted}: give it once for each."
+        )
+    for shape, want in zip(shapes, wanted, strict=True):
+        fits = len(shape) == len(want) and all(
+            b in (None, a) for a, b in zip(shape, want, strict=True)
+        )
+        if not fits:
+            given = ",".join(map(str, shape))
+            raise HashBWNError(f"--shape {given} does not fit the model's input {want}: change it.")
+    return [tuple(shape) for shape in shapes]
+
+
+def say(message: str) -> None:
+    """Print a message to stderr."""
+    print(message, file=sys.stderr, flush=True)
