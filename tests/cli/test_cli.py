@@ -13,13 +13,12 @@ import tf_keras
 
 import hashbwn_keras as hk
 from hashbwn_keras import cli
-from hashbwn_keras.cli import binarize, common, demo, doctor, images, inspect, installation
+from hashbwn_keras.cli import common, demo, doctor, images, inspect, installation
 from hashbwn_keras.cli.parser import COMMANDS
 from hashbwn_keras.demo import run as demo_run
 from hashbwn_keras.errors import CalibrationWarning
 from hashbwn_keras.network import saving
 from hashbwn_keras.network.layers import binary_kernels
-from hashbwn_keras.solver import hashing
 
 L = tf_keras.layers
 ROOT = Path(__file__).parents[2]
@@ -318,7 +317,6 @@ def test_images_and_labels_are_picked_evenly_and_alike(tmp_path):
 
 
 def test_choices_are_those_of_the_modules_that_are_not_imported_for_help():
-    assert binarize.METHODS == hashing.METHODS
     assert set(common.PREPROCESSING) == set(images._PREPROCESS)
     assert set(demo.DATASETS) == set(demo_run._EPOCHS)
 
