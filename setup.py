@@ -40,11 +40,10 @@ class BuildWithLibrary(build_py):
         if getattr(self, "editable_mode", False):
             return  # a checkout builds into the user's cache on first use
         runtime = Path(self.build_lib) / "hashbwn_keras" / "runtime"
-        for folder, pattern in (("src", "*.[ch]"), ("include", "*.h")):
-            target = runtime / "native" / folder
-            target.mkdir(parents=True, exist_ok=True)
-            for path in sorted((HERE / "tflite" / folder).glob(pattern)):
-                shutil.copy(path, target)
+        for path in compiling.source_files(HERE / "tflite"):
+            target = runtime / "native" / path.relative_to(HERE / "tflite")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
         if not _can_build():
             print(
                 "hashbwn_keras: no C compiler for this machine, installing without the native "

@@ -14,16 +14,23 @@ export ASAN_OPTIONS=allocator_may_return_null=1
 TF_CPP_MIN_LOG_LEVEL=3 "$python" "$here/tests/make_seeds.py" "$work/seeds" 2>"$work/log" ||
   { cat "$work/log"; exit 1; }
 
+if clang-format --version 2>/dev/null | grep -q "version 14\."; then
+  find "$here" -name "*.[ch]" -o -name "*.cpp" -o -name "*.inc" | xargs clang-format --dry-run --Werror
+  echo "laid out as .clang-format says"
+else
+  echo "SKIPPED: the layout of the code, which needs clang-format 14"
+fi
+
 for compiler in gcc clang; do
   if ! command -v $compiler >/dev/null; then
     echo "SKIPPED: sanitized kernel tests with $compiler, which is not installed"
     continue
   fi
   # shellcheck disable=SC2086
-  $compiler $flags -O1 -o "$work/kernels" "$here"/src/*.c "$here/tests/test_kernels.c" -pthread -lm
+  $compiler $flags -O1 -o "$work/kernels" "$here"/kernels/*.c "$here"/delegate/*.c "$here/tests/test_kernels.c" -pthread -lm
   "$work/kernels" 100
   # shellcheck disable=SC2086
-  $compiler $flags -O1 -DHB_STANDALONE -o "$work/seeded" "$here"/src/*.c \
+  $compiler $flags -O1 -DHB_STANDALONE -o "$work/seeded" "$here"/kernels/*.c "$here"/delegate/*.c \
     "$here/tests/fuzz_delegate.c" -pthread -lm
   "$work/seeded" "$work"/seeds/* >"$work/claims"
   echo "$compiler: $(grep -c '[1-9] claimed' "$work/claims") of $(wc -l <"$work/claims") seeds claimed"
@@ -45,7 +52,7 @@ if ! command -v clang >/dev/null; then
   exit 0
 fi
 # shellcheck disable=SC2086
-if ! clang $flags -O2 -fsanitize=fuzzer -o "$work/fuzz" "$here"/src/*.c \
+if ! clang $flags -O2 -fsanitize=fuzzer -o "$work/fuzz" "$here"/kernels/*.c "$here"/delegate/*.c \
   "$here/tests/fuzz_delegate.c" -pthread -lm 2>"$work/log"; then
   if grep -q "libclang_rt.fuzzer" "$work/log"; then
     echo "SKIPPED: fuzzing, because clang has no libFuzzer here (libclang-rt-dev)"

@@ -3,8 +3,8 @@
     python benchmarks/kernels/arm.py --root ROOT --packages DIR --json benchmarks/kernels/arm.json
 
 ROOT is an unpacked Debian bookworm for arm64 with Python 3.11, DIR holds the unpacked aarch64
-wheels of numpy and ai-edge-litert (docs/kernels.md says how to make both). Needs qemu-aarch64 7.2,
-gcc and the ziglang package.
+wheels of numpy and ai-edge-litert; tflite/raspberrypi/aarch64-root.sh makes both. Needs
+qemu-aarch64 7.2, gcc and the ziglang package.
 """
 
 import argparse

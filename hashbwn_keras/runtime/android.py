@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hashbwn_keras.runtime.compiling import FLAGS, CompileError
+from hashbwn_keras.runtime.compiling import FLAGS, CompileError, sources
 
 # The NDK's own minimum for 64 bit is 21; 28 has everything the library calls.
 _API = 28
@@ -25,15 +25,14 @@ def compile_library(root: Path, out: Path) -> None:
     Raises:
         CompileError: no NDK where the variable points, no ziglang, or the compiler failed.
     """
-    sources = sorted(root.glob("src/*.c"))
     include = f"-I{root / 'include'}"
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / out.name
         if ndk := os.environ.get("ANDROID_NDK_HOME"):
             linker = [f"-Wl,{','.join(_LINK[1:])}", "-lm"]
-            _run([str(_clang(ndk)), *FLAGS, include, "-o", str(draft), *map(str, sources), *linker])
+            _run([str(_clang(ndk)), *FLAGS, include, "-o", str(draft), *map(str, sources(root)), *linker])
         else:
-            _without_ndk(sources, include, Path(folder), draft)
+            _without_ndk(sources(root), include, Path(folder), draft)
         os.replace(draft, out)
 
 
@@ -47,13 +46,13 @@ def _clang(ndk: str) -> Path:
     return found[0].with_name(f"aarch64-linux-android{_API}-clang")
 
 
-def _without_ndk(sources: list[Path], include: str, folder: Path, draft: Path) -> None:
+def _without_ndk(files: list[Path], include: str, folder: Path, draft: Path) -> None:
     zig = [sys.executable, "-m", "ziglang"]
     compiler = [*zig, "cc", "-target", "aarch64-linux-gnu.2.17", "-mno-outline-atomics"]
     # Clang turns memcmp into bcmp, which bionic does not have.
     flags = [*(flag for flag in FLAGS if flag != "-shared"), "-fno-builtin-bcmp"]
     objects = []
-    for source in sources:
+    for source in files:
         objects.append(str(folder / f"{source.stem}.o"))
         _run([*compiler, *flags, include, "-c", "-o", objects[-1], str(source)])
     stubs = []

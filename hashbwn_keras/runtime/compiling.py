@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 
 LIBRARY = "libhashbwn.so"
+_FOLDERS = ("kernels", "delegate")
+_SUFFIXES = (".c", ".h", ".inc")
 # -O3 for the vectoriser; no -march: every instruction set is chosen function by function, at run
 # time. No errno from rounding functions, so that they become one instruction.
 FLAGS = [
@@ -36,19 +38,32 @@ def host_target() -> str:
 
 
 def source_root() -> Path | None:
-    """The folder with ``src`` and ``include``: inside the package, or in the checkout around it."""
+    """The folder of the C code: inside the package, or in the checkout around it."""
     package = Path(__file__).resolve().parent
     for root in (package / "native", package.parents[1] / "tflite"):
-        if (root / "src" / "delegate.c").is_file():
+        if (root / "delegate" / "delegate.c").is_file():
             return root
     return None
+
+
+def sources(root: Path) -> list[Path]:
+    """What is compiled: every C file of the kernels and the delegate under ``root``."""
+    return sorted(path for folder in _FOLDERS for path in (root / folder).glob("*.c"))
+
+
+def source_files(root: Path) -> list[Path]:
+    """Every file that compiling reads, headers included."""
+    folders = [root / folder for folder in (*_FOLDERS, "include")]
+    return sorted(
+        path for folder in folders for path in folder.glob("*") if path.suffix in _SUFFIXES
+    )
 
 
 def source_hash(root: Path) -> str:
     """Sixteen hex digits that change with the sources, the flags and the file names."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())
-    for path in sorted([*root.glob("src/*.[ch]"), *root.glob("include/*.h")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in source_files(root):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -83,25 +98,23 @@ def cross_compiler(target: str) -> list[str]:
 def compile_library(root: Path, out: Path, target: str | None = None) -> None:
     """Compiles the sources under ``root`` to the shared library ``out``, whole or not at all.
 
+    For Android, :mod:`hashbwn_keras.runtime.android` does it.
+
     Raises:
         CompileError: the target is not known, no compiler was found, or it failed.
     """
     host = host_target()
     target = target or host
-    if target == ANDROID:
-        from hashbwn_keras.runtime import android
-
-        return android.compile_library(root, out)
     if target not in TARGETS:
         known = ", ".join(sorted([*TARGETS, ANDROID]))
         raise CompileError(f"{target} is not among the targets {known}.")
     compiler = host_compiler() if target == host else cross_compiler(target)
     if compiler is None:
         raise CompileError("No C compiler was found: install gcc or clang, or set CC.")
-    sources = [str(p) for p in sorted(root.glob("src/*.c"))]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / out.name
-        command = [*compiler, *FLAGS, f"-I{root / 'include'}", "-o", str(draft), *sources]
+        command = [*compiler, *FLAGS, f"-I{root / 'include'}", "-o", str(draft)]
+        command += map(str, sources(root))
         try:
             subprocess.run(
                 [*command, "-pthread", "-lm"], check=True, capture_output=True, text=True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import check_writable
-from hashbwn_keras.runtime import compiling
+from hashbwn_keras.runtime import android, compiling
 
 
 def _cache_folder() -> Path:
@@ -76,7 +76,10 @@ def build(
     name = f"libhashbwn-{target or compiling.host_target()}.so"
     path = check_writable(name if out is None else out, overwrite)
     try:
-        compiling.compile_library(root, path, target)
+        if target == compiling.ANDROID:
+            android.compile_library(root, path)
+        else:
+            compiling.compile_library(root, path, target)
     except compiling.CompileError as error:
         raise HashBWNError(str(error)) from error
     return path
@@ -99,7 +102,7 @@ class Native:
 
     @property
     def kernels(self) -> str:
-        """The instruction set in use: "avx2", "neon" or "portable"."""
+        """The name of the kernels in use, a line of ``tflite/kernels/isa.inc``."""
         return self._library.hb_isa().decode()
 
     @property

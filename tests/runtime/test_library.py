@@ -72,12 +72,14 @@ def test_a_missing_compiler_is_named(empty_cache, monkeypatch):
 
 
 def test_the_hash_follows_the_sources(tmp_path):
-    for folder in ("src", "include"):
+    for folder in ("kernels", "delegate", "include"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "src" / "a.c").write_text("int a;")
-    first = compiling.source_hash(tmp_path)
-    (tmp_path / "src" / "a.c").write_text("int b;")
-    assert compiling.source_hash(tmp_path) != first
+    seen = {compiling.source_hash(tmp_path)}
+    for text in ("int a;", "int b;"):
+        for name in ("kernels/a.c", "kernels/isa.inc", "delegate/a.c", "include/a.h"):
+            (tmp_path / name).write_text(text)
+            seen.add(compiling.source_hash(tmp_path))
+    assert len(seen) == 9
 
 
 def test_build_writes_where_told_and_keeps_what_is_there(tmp_path, compiler):

@@ -35,16 +35,16 @@ typedef struct {
 // rounding halves to even: the float32 requantisation of XNNPACK, within one step of gemmlowp's.
 typedef struct {
   int in_zero, out_zero, lo, hi;
-  const int32_t *bias;      // [out_c] or NULL
-  const int32_t *magnitude; // [out_c]: |w| of the int8 weights, or NULL for 1
-  const float *multiplier;  // [out_c]: in_scale * weight_scale[o] / out_scale
+  const int32_t *bias;       // [out_c] or NULL
+  const int32_t *magnitude;  // [out_c]: |w| of the int8 weights, or NULL for 1
+  const float *multiplier;   // [out_c]: in_scale * weight_scale[o] / out_scale
 } hb_requant;
 
 // How float results are formed: clamp(acc * alpha[o] + bias[o], lo, hi).
 typedef struct {
   float lo, hi;
-  const float *bias;  // [out_c] or NULL
-  const float *alpha; // [out_c]
+  const float *bias;   // [out_c] or NULL
+  const float *alpha;  // [out_c]
 } hb_scale;
 
 typedef struct hb_conv hb_conv;
@@ -68,17 +68,19 @@ HB_API size_t hb_dense_weight_bytes(const hb_dense *dense);
 HB_API size_t hb_dense_workspace(const hb_dense *dense);
 HB_API int hb_dense_f32(const hb_dense *dense, int batch, const hb_scale *scale, const float *x,
                         float *y, void *workspace, hb_pool *pool);
-HB_API int hb_dense_s8(const hb_dense *dense, int batch, const hb_requant *requant,
-                       const int8_t *x, int8_t *y, void *workspace, hb_pool *pool);
+HB_API int hb_dense_s8(const hb_dense *dense, int batch, const hb_requant *requant, const int8_t *x,
+                       int8_t *y, void *workspace, hb_pool *pool);
 
 // A pool of threads - 1 workers; the caller is the last. NULL stands for one thread.
 HB_API hb_pool *hb_pool_create(int threads);
 HB_API void hb_pool_destroy(hb_pool *pool);
 HB_API int hb_pool_threads(const hb_pool *pool);
 
-// Which kernels run: "avx2", "neon", "portable". hb_select("portable") overrides the choice for
-// objects created afterwards (tests use it); hb_select(NULL) goes back to what the CPU allows.
+// Which kernels run, by name: the first of those that this CPU can run, which hb_isa_at() lists,
+// best first, NULL after the last ("portable", which every CPU can). hb_select() overrides the
+// choice for objects created afterwards (tests use it); hb_select(NULL) goes back to the first.
 HB_API const char *hb_isa(void);
+HB_API const char *hb_isa_at(int index);
 HB_API int hb_select(const char *isa);
 // 1 when the CPU has 8-bit dot-product instructions (VNNI, SDOT), with which int8 convolutions of
 // ordinary runtimes change speed.

@@ -16,8 +16,8 @@ extern "C" void tflite_plugin_destroy_delegate(void *delegate);
 static bool convolution_is_right() {
   const std::vector<uint8_t> bits = {1, 0, 1, 1, 0, 0};  // two 1x1 filters over three channels
   const std::vector<float> alpha = {0.5f, 2.f}, bias = {1.f, 0.f};
-  const std::unique_ptr<hb_conv, void (*)(hb_conv *)> conv(
-      hb_conv_create(2, 1, 1, 3, bits.data()), hb_conv_destroy);
+  const std::unique_ptr<hb_conv, void (*)(hb_conv *)> conv(hb_conv_create(2, 1, 1, 3, bits.data()),
+                                                           hb_conv_destroy);
   hb_conv_geometry g{};
   g.batch = g.in_h = g.in_w = g.out_h = g.out_w = 1;
   g.in_c = 3, g.out_c = 2;
@@ -27,8 +27,8 @@ static bool convolution_is_right() {
   std::vector<float> y(2);
   const size_t bytes = conv ? hb_conv_workspace(conv.get(), &g, 1) : 0;
   if (bytes == 0) return false;
-  const std::unique_ptr<void, void (*)(void *)> work(
-      std::aligned_alloc(64, (bytes + 63) / 64 * 64), std::free);
+  const std::unique_ptr<void, void (*)(void *)> work(std::aligned_alloc(64, (bytes + 63) / 64 * 64),
+                                                     std::free);
   return hb_conv_f32(conv.get(), &g, &scale, x.data(), y.data(), work.get(), nullptr) == 0 &&
          y[0] == 0.5f * (1 - 2 + 4) + 1 && y[1] == 2.f * (1 - 2 - 4);
 }

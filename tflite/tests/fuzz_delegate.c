@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/tflite_abi.h"
+#include "../delegate/tflite_abi.h"
 
 tfl_delegate *tflite_plugin_create_delegate(const char *const *, const char *const *, size_t,
                                             void (*)(const char *));
@@ -267,11 +267,15 @@ static void release(runtime *r) {
 }
 
 static void run_graph(runtime *r, reader *in, const char *threads, const char *force) {
-  r->context = (tfl_context){.tensors_size = (size_t)(take(in, 1) & 63), .impl = r,
-                             .get_execution_plan = get_plan, .tensors = r->tensors,
-                             .resize_tensor = resize, .report_error = silent,
+  r->context = (tfl_context){.tensors_size = (size_t)(take(in, 1) & 63),
+                             .impl = r,
+                             .get_execution_plan = get_plan,
+                             .tensors = r->tensors,
+                             .resize_tensor = resize,
+                             .report_error = silent,
                              .get_node_and_registration = get_node,
-                             .replace_node_subsets = replace, .recommended_num_threads = -1};
+                             .replace_node_subsets = replace,
+                             .recommended_num_threads = -1};
   const int nodes = (int)(take(in, 1) & 63);
   r->graph_output = (int)take(in, 2);
   for (size_t i = 0; i < r->context.tensors_size; ++i) read_tensor(in, &r->tensors[i]);

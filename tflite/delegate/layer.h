@@ -6,18 +6,18 @@
 #include "hashbwn.h"
 
 typedef struct {
-  int node;             // index of the operator
-  int x, y;             // tensor indices
+  int node;  // index of the operator
+  int x, y;  // tensor indices
   bool is_conv, is_float;
   int in_c, out_c, k_h, k_w;
   int padding, stride_h, stride_w, dilation_h, dilation_w, activation;
   bool keep_dims;       // Dense: the output keeps the input's leading dimensions
   float *alpha, *bias;  // float: [out_c], bias may be NULL
   int32_t *magnitude, *bias_q;
-  float *multiplier;    // int8: [out_c]
+  float *multiplier;  // int8: [out_c]
   int in_zero, lo, hi, out_zero;
-  hb_conv *conv;        // a convolution, or Dense of many rows as a 1x1 convolution
-  hb_dense *dense;      // Dense of few rows
+  hb_conv *conv;    // a convolution, or Dense of many rows as a 1x1 convolution
+  hb_dense *dense;  // Dense of few rows
   int decode[HB_DECODE_NODES], decode_count;
 } hb_layer;
 
@@ -31,7 +31,7 @@ typedef struct {
   hb_conv_geometry geometry;  // conv, or Dense run as one
   int batch;                  // Dense: rows
   bool as_conv;
-  int dims[8], rank;          // of the output
+  int dims[8], rank;  // of the output
   int64_t x_elements, y_elements;
 } hb_call;
 bool hb_layer_call(hb_layer *layer, const tfl_tensor *x, hb_call *call);

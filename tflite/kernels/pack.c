@@ -19,12 +19,12 @@ static bool filter_ok(int out_c, int k_h, int k_w, int in_c) {
   return true;
 }
 
-// The bits of one group of row elements, as the byte a look-up scales by 8: pattern * 8.
+// The bits of one group of row elements, as the byte that a look-up scales to a table entry.
 static uint8_t pattern(const uint8_t *row, int first, int row_elems) {
   unsigned p = 0;
   for (int i = 0; i < HB_GROUP && first + i < row_elems; ++i)
     p |= (unsigned)(row[first + i] != 0) << i;
-  return (uint8_t)(p * 8);
+  return (uint8_t)(p * HB_INDEX_UNIT);
 }
 
 // Where the index byte of kernel row ky, group g and output n lies.
@@ -48,7 +48,7 @@ void hb_conv_bits(const hb_conv *c, uint8_t *bits) {
   for (int n = 0; n < c->out_c; ++n)
     for (int ky = 0; ky < c->k_h; ++ky)
       for (int k = 0; k < c->row_elems; ++k)
-        *bits++ = c->index[index_at(c, ky, k / HB_GROUP, n)] >> (3 + k % HB_GROUP) & 1;
+        *bits++ = c->index[index_at(c, ky, k / HB_GROUP, n)] / HB_INDEX_UNIT >> k % HB_GROUP & 1;
 }
 
 hb_conv *hb_conv_create(int out_c, int k_h, int k_w, int in_c, const uint8_t *bits) {

@@ -1,17 +1,40 @@
-// Shared by the kernel files only.
+// Shared by the files of this folder; what others need of it is in services.h.
 #ifndef HB_INTERNAL_H
 #define HB_INTERNAL_H
 
-#include "hashbwn.h"
-
 #include <math.h>
 #include <stdbool.h>
+
+#include "services.h"
+
+// What a CPU may have beyond its architecture's least; a set of isa.inc needs some of them.
+enum {
+  HB_AVX2 = 1 << 0,    // and FMA
+  HB_AVX512 = 1 << 1,  // F, BW, DQ and VL
+  HB_AVX512_VBMI = 1 << 2,
+  HB_AVX512_VNNI = 1 << 3,
+  HB_AVX_VNNI = 1 << 4,  // 32-byte dot products
+  HB_ASIMDDP = 1 << 5,   // SDOT and UDOT
+  HB_I8MM = 1 << 6,
+};
 
 // A table holds the 2^HB_GROUP signed sums of HB_GROUP activations for one lane block of
 // HB_LANE_BYTES (16 float or 32 int16 pixels); HB_BLOCK tables (16 KB) stay in the first-level
 // cache while every output channel looks its sums up.
 enum { HB_GROUP = 5, HB_ENTRIES = 32, HB_LANE_BYTES = 64, HB_BLOCK = 8, HB_CHANNELS = 4 };
-enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
+enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_INDEX_UNIT = 8 };
+
+_Static_assert(HB_ENTRIES == 1 << HB_GROUP, "an entry for every choice of signs");
+_Static_assert((HB_ENTRIES - 1) * HB_INDEX_UNIT <= UINT8_MAX, "an index is a byte");
+_Static_assert(HB_LANE_BYTES % HB_INDEX_UNIT == 0, "a look-up scales the index byte");
+_Static_assert(HB_LANES_F32 * sizeof(float) == HB_LANE_BYTES, "a lane block of float sums");
+_Static_assert(HB_LANES_S8 * sizeof(int16_t) == HB_LANE_BYTES, "a lane block of int16 sums");
+_Static_assert(HB_BLOCK *HB_GROUP * 255 <= INT16_MAX, "one block cannot overflow int16 sums");
+
+// Dense tables: for each half byte of weights 16 bytes a digit, digits as dense_lut.h has them.
+enum { HB_HALF_TABLE = 16, HB_DIGITS_F32 = 4, HB_DIGITS_S8 = 2 };
+_Static_assert(HB_HALF_TABLE == 1 << 4, "an entry for every half byte of weights");
+
 // CPU cycles of work that one thread does sooner than several: sharing costs as much. Sanitizer
 // builds set 0, here and below, so that every shape goes the longer way.
 #ifndef HB_ALONE
@@ -23,22 +46,48 @@ enum { HB_LANES_F32 = 16, HB_LANES_S8 = 32, HB_MAX_THREADS = 64 };
 #define HB_FAR (1 << 17)
 #endif
 
+// How far the sums of an output row in progress have come.
+typedef struct {
+  int pending;   // largest magnitude the int16 sums may have reached
+  int has_sums;  // sums hold something
+  int has_wide;  // wide sums hold something
+} hb_slot;
+
+// An output row in progress that reads the input row at hand, by row `ky` of the kernel.
+typedef struct {
+  int slot, ky;
+} hb_row_use;
+
+// Where everything lies in one thread's workspace, in bytes from its start.
+typedef struct {
+  size_t tables;   // [HB_BLOCK][HB_ENTRIES] lane blocks
+  size_t row;      // packed input row: a lane block per row element
+  size_t sums;     // [slots][out_padded] lane blocks of float or int16
+  size_t wide;     // the same as int32
+  size_t results;  // [out_padded] lane blocks: requantised
+  size_t columns;  // int64_t [k_w][lanes]: where each lane reads in its row
+  size_t state;    // hb_slot [slots]
+  size_t uses;     // hb_row_use [slots]
+  size_t padding;  // float [in_c]: a pixel of it
+  size_t bytes;
+} hb_layout;
+
 // What a tile of lanes does, worked out from the geometry before anything runs. A lane is one
 // column of output pixels: batch b, rows [segment * steps, + steps), column x.
 typedef struct {
   hb_conv_geometry g;
-  int lanes;         // per tile
-  int threads;       // 1, or as many as were offered
-  int segments;      // vertical pieces each image is cut into
-  int steps;         // output rows per lane
-  int tiles;         // tiles of lanes in all
-  int slots;         // output rows that are unfinished at the same time
+  int lanes;     // per tile
+  int threads;   // 1, or as many as were offered
+  int segments;  // vertical pieces each image is cut into
+  int steps;     // output rows per lane
+  int tiles;     // tiles of lanes in all
+  int slots;     // output rows that are unfinished at the same time
   int64_t lane_count;
-  int row_elems;     // k_w * in_c
-  int groups;        // of HB_GROUP row elements
-  int out_padded;    // out_c rounded up to 8
-  bool is_far;       // worth fetching ahead
-  size_t per_thread; // bytes of workspace per thread
+  int row_elems;   // k_w * in_c
+  int groups;      // of HB_GROUP row elements
+  int out_padded;  // out_c rounded up to 8
+  bool is_far;     // worth fetching ahead
+  hb_layout at;    // of one thread
 } hb_plan;
 
 struct hb_kernels;
@@ -47,7 +96,7 @@ struct hb_conv {
   int row_elems, groups, out_padded;
   const struct hb_kernels *kernels;
   size_t index_bytes;
-  uint8_t *index;  // [k_h][block][out_padded / 4][groups in block][4], each pattern * 8
+  uint8_t *index;  // [k_h][block][out_padded / 4][groups in block][4], each pattern * HB_INDEX_UNIT
 };
 struct hb_dense {
   int out_c, in_c;
@@ -75,18 +124,13 @@ typedef struct hb_kernels {
                    int);
 } hb_kernels;
 
-extern const hb_kernels hb_kernels_portable, hb_kernels_avx2, hb_kernels_neon;
+#define HB_SET(name, features) extern const hb_kernels hb_kernels_##name;
+#include "isa.inc"
+#undef HB_SET
 const hb_kernels *hb_pick(void);
 
 bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, int lanes,
                   int threads);
-void hb_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void *hb_alloc(size_t bytes);  // 64-byte aligned, NULL on failure; release with free()
-
-// The weights again, one byte each, in the order they were given.
-void hb_conv_bits(const hb_conv *conv, uint8_t *bits);
-void hb_dense_bits(const hb_dense *dense, uint8_t *bits);
-
 // Runs task(arg, thread, i) for i in [0, count), shared out over the pool.
 void hb_pool_run(hb_pool *pool, int count, void (*task)(void *, int, int), void *arg);
 

@@ -136,7 +136,8 @@ FN __m256i requantise(const __m256i sum[4], int n, const hb_requant *how, __m256
   const __m256 m = _mm256_set1_ps(how->multiplier[n]);
   __m256i q[4];
   for (int v = 0; v < 4; ++v) {
-    __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_mullo_epi32(sum[v], a), b)), m);
+    __m256 f =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_mullo_epi32(sum[v], a), b)), m);
     q[v] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(f, lo), hi));
   }
   const __m256i w0 = _mm256_add_epi16(_mm256_packs_epi32(q[0], q[1]), zero);
@@ -185,8 +186,7 @@ FN void store_s8(const int16_t *sums, const int32_t *wide, int channels, const h
     for (int v = 0; v < 4; ++v) {
       const int at = n * HB_LANES_S8 + 8 * v;
       sum[v] = _mm256_cvtepi16_epi32(_mm_load_si128((const __m128i *)(sums + at)));
-      if (wide)
-        sum[v] = _mm256_add_epi32(sum[v], _mm256_load_si256((const __m256i *)(wide + at)));
+      if (wide) sum[v] = _mm256_add_epi32(sum[v], _mm256_load_si256((const __m256i *)(wide + at)));
     }
     _mm256_store_si256((__m256i *)(results + n * HB_LANES_S8),
                        requantise(sum, n, how, lo, hi, zero));
@@ -213,7 +213,7 @@ FN byte_vector pick(const uint8_t *table, byte_vector index) {
 const hb_kernels hb_kernels_avx2 = {
     .name = "avx2",
     .conv_f32 = conv_f32_avx2,
-    .dense_block = 32,
+    .dense_block = HB_VECTOR,
     .conv_s8 = conv_s8_avx2,
     .dense_tables_f32 = dense_tables_f32_avx2,
     .dense_tables_s8 = dense_tables_s8_avx2,

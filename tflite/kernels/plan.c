@@ -16,8 +16,8 @@ static bool extent_ok(const char *what, int64_t value, int64_t low, int64_t high
 static bool geometry_ok(const hb_conv *conv, const hb_conv_geometry *g) {
   if (g->in_c != conv->in_c || g->out_c != conv->out_c || g->k_h != conv->k_h ||
       g->k_w != conv->k_w) {
-    hb_fail("the geometry says %dx%dx%d -> %d, the weights %dx%dx%d -> %d", g->k_h, g->k_w,
-            g->in_c, g->out_c, conv->k_h, conv->k_w, conv->in_c, conv->out_c);
+    hb_fail("the geometry says %dx%dx%d -> %d, the weights %dx%dx%d -> %d", g->k_h, g->k_w, g->in_c,
+            g->out_c, conv->k_h, conv->k_w, conv->in_c, conv->out_c);
     return false;
   }
   if (!extent_ok("batch", g->batch, 1, MAX_EXTENT) ||
@@ -69,6 +69,36 @@ static double choose_segments(hb_plan *p, int threads) {
   return best;
 }
 
+// Room for count * size bytes behind what is placed already. Extents are checked before, so that no
+// sum or product of them leaves 63 bits.
+static size_t place(uint64_t *end, int64_t count, size_t size) {
+  const uint64_t at = *end;
+  *end = (at + (uint64_t)count * size + 63) / 64 * 64;
+  return (size_t)at;
+}
+
+// The one place that knows how a workspace is laid out; every piece starts at a multiple of 64.
+static bool lay_out(hb_plan *p) {
+  hb_layout *at = &p->at;
+  uint64_t end = 0;
+  const int64_t live = (int64_t)p->out_padded * p->slots;
+  at->tables = place(&end, HB_BLOCK * HB_ENTRIES, HB_LANE_BYTES);
+  at->row = place(&end, divide_up(p->row_elems, HB_GROUP * HB_BLOCK) * HB_GROUP * HB_BLOCK,
+                  HB_LANE_BYTES);
+  at->sums = place(&end, live, HB_LANE_BYTES);
+  at->wide = place(&end, live, HB_LANES_S8 * sizeof(int32_t));
+  at->results = place(&end, p->out_padded, HB_LANE_BYTES);
+  at->columns = place(&end, (int64_t)p->g.k_w * p->lanes, sizeof(int64_t));
+  at->state = place(&end, p->slots, sizeof(hb_slot));
+  at->uses = place(&end, p->slots, sizeof(hb_row_use));
+  at->padding = place(&end, p->g.in_c, sizeof(float));
+  at->bytes = (size_t)end;
+  if (end <= SIZE_MAX / 4 / HB_MAX_THREADS) return true;
+  hb_fail("the workspace of a %dx%d convolution with %d outputs does not fit in memory", p->g.k_h,
+          p->g.k_w, p->g.out_c);
+  return false;
+}
+
 bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, int lanes,
                   int threads) {
   memset(p, 0, sizeof *p);
@@ -83,28 +113,11 @@ bool hb_plan_make(hb_plan *p, const hb_conv *conv, const hb_conv_geometry *g, in
   p->segments = (int)divide_up(g->out_h, p->steps);
   p->lane_count = (int64_t)g->batch * p->segments * g->out_w;
   p->tiles = (int)divide_up(p->lane_count, lanes);
-  const int64_t elements = (int64_t)g->in_h * g->in_w * g->in_c +
-                           (int64_t)g->out_h * g->out_w * g->out_c;
+  const int64_t elements =
+      (int64_t)g->in_h * g->in_w * g->in_c + (int64_t)g->out_h * g->out_w * g->out_c;
   // A row of a 1x1 convolution is too little work to pay for fetching.
   p->is_far = g->k_h > 1 && elements * (lanes == HB_LANES_F32 ? 4 : 1) > HB_FAR;
   const int64_t live = (int64_t)(g->k_h - 1) * g->dilation_h / g->stride_h + 1;
   p->slots = (int)(live < p->steps ? live : p->steps);
-  // Workspace of one thread; conv_lut.h carves it in this order.
-  const size_t acc = (size_t)p->out_padded * HB_LANE_BYTES;
-  const size_t elems = hb_round_up((size_t)p->row_elems, HB_GROUP * HB_BLOCK);
-  if (acc > SIZE_MAX / 8 / (size_t)p->slots || elems > SIZE_MAX / 4 / HB_LANE_BYTES ||
-      (size_t)g->k_w > SIZE_MAX / 64 / sizeof(int64_t)) {
-    hb_fail("the workspace of a %dx%d convolution with %d outputs does not fit in memory", g->k_h,
-            g->k_w, g->out_c);
-    return false;
-  }
-  p->per_thread = hb_round_up((size_t)HB_BLOCK * HB_ENTRIES * HB_LANE_BYTES, 4096) +  // tables
-                  elems * HB_LANE_BYTES +                                             // row
-                  3 * acc * (size_t)p->slots +                        // int16 and int32 sums
-                  acc +                                               // requantised
-                  hb_round_up((size_t)g->k_w * (size_t)lanes * sizeof(int64_t), 64) +  // columns
-                  hb_round_up((size_t)p->slots * 3 * sizeof(int), 64) +  // states
-                  hb_round_up((size_t)p->slots * 2 * sizeof(int), 64) +  // uses
-                  hb_round_up((size_t)g->in_c * sizeof(float), 64);  // a pixel of padding
-  return true;
+  return lay_out(p);
 }

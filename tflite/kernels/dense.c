@@ -6,7 +6,10 @@
 #include <string.h>
 
 // 2^18 inputs are the most whose sums of 12-bit planes fit 32 bits.
-enum { MAX_INPUTS = 1 << 18, BLOCKS_PER_ITEM = 4, TABLE_BYTES = 128 };  // per byte of weights
+enum { MAX_INPUTS = 1 << 18, BLOCKS_PER_ITEM = 4 };
+// Of tables, per byte of weights.
+enum { TABLE_BYTES = 2 * HB_HALF_TABLE * HB_DIGITS_F32 };
+_Static_assert(HB_DIGITS_F32 >= HB_DIGITS_S8, "float tables are the larger ones");
 
 static int dense_bytes(const hb_dense *d) { return (d->in_c + 7) / 8; }
 static int dense_blocks(const hb_dense *d) {
@@ -85,8 +88,8 @@ typedef struct {
   const void *x;
   void *y;
   const uint8_t *tables;
-  float unit;       // float: size of one step of the upper plane; 0 = tables cannot be used
-  int32_t x_sum;    // int8: sum of the inputs
+  float unit;     // float: size of one step of the upper plane; 0 = tables cannot be used
+  int32_t x_sum;  // int8: sum of the inputs
 } dense_job;
 
 // Plain sums, for CPUs without byte look-ups and for inputs that are not finite.
@@ -163,8 +166,8 @@ int hb_dense_f32(const hb_dense *d, int batch, const hb_scale *scale, const floa
   return 0;
 }
 
-int hb_dense_s8(const hb_dense *d, int batch, const hb_requant *requant, const int8_t *x,
-                int8_t *y, void *workspace, hb_pool *pool) {
+int hb_dense_s8(const hb_dense *d, int batch, const hb_requant *requant, const int8_t *x, int8_t *y,
+                void *workspace, hb_pool *pool) {
   for (int b = 0; b < batch; ++b, x += d->in_c, y += d->out_c) {
     dense_job j = {d, NULL, requant, x, y, workspace, 0, 0};
     for (int k = 0; k < d->in_c; ++k) j.x_sum += x[k];

@@ -10,105 +10,84 @@
 // that row share it: output rows in progress are kept in `slots`.
 #include <string.h>
 
+_Static_assert(HB_GROUP == 5, "HB_BUILD writes out five rows");
+_Static_assert(HB_CHANNELS == 4, "HB_LOOK_UP loads the index bytes of four channels at once");
+_Static_assert(HB_LANE_BYTES % HB_VECTOR == 0, "a lane block is whole vectors");
+
 #define HB_FN static inline __attribute__((always_inline)) HB_TARGET
 enum { VECTORS = HB_LANE_BYTES / HB_VECTOR };
 typedef float vf __attribute__((vector_size(HB_VECTOR), may_alias));
 typedef int16_t vs __attribute__((vector_size(HB_VECTOR), may_alias));
 
 typedef struct {
-  int pending;    // largest magnitude the int16 sums may have reached
-  int has_sums;   // sums hold something
-  int has_wide;   // wide sums hold something
-} slot_state;
-
-// An output row in progress that reads the input row at hand, by row `ky` of the kernel.
-typedef struct {
-  int slot, ky;
-} row_use;
-
-typedef struct {
   char *tables, *row, *sums;
   int32_t *wide;
   char *results;
   int64_t *columns;
-  slot_state *state;
-  row_use *uses;
+  hb_slot *state;
+  hb_row_use *uses;
   char *padding;
 } workspace;
 
-HB_FN workspace carve(char *p, const hb_plan *plan) {
-  const size_t acc = (size_t)plan->out_padded * HB_LANE_BYTES * (size_t)plan->slots;
-  const size_t elems = hb_round_up((size_t)plan->row_elems, HB_GROUP * HB_BLOCK);
-  workspace w;
-  w.tables = p;
-  p += hb_round_up((size_t)HB_BLOCK * HB_ENTRIES * HB_LANE_BYTES, 4096);
-  w.row = p;
-  p += elems * HB_LANE_BYTES;
-  w.sums = p;
-  p += acc;
-  w.wide = (int32_t *)p;
-  p += 2 * acc;
-  w.results = p;
-  p += (size_t)plan->out_padded * HB_LANE_BYTES;
-  w.columns = (int64_t *)p;
-  p += hb_round_up((size_t)plan->g.k_w * (size_t)plan->lanes * sizeof(int64_t), 64);
-  w.state = (slot_state *)p;
-  p += hb_round_up((size_t)plan->slots * sizeof(slot_state), 64);
-  w.uses = (row_use *)p;
-  p += hb_round_up((size_t)plan->slots * sizeof(row_use), 64);
-  w.padding = p;
-  return w;
+HB_FN workspace carve(char *p, const hb_layout *at) {
+  return (workspace){p + at->tables,
+                     p + at->row,
+                     p + at->sums,
+                     (int32_t *)(p + at->wide),
+                     p + at->results,
+                     (int64_t *)(p + at->columns),
+                     (hb_slot *)(p + at->state),
+                     (hb_row_use *)(p + at->uses),
+                     p + at->padding};
 }
 
 // All 32 sums of 5 rows of lanes, entry p = sum of (bit i of p ? +row[i] : -row[i]).
-#define HB_BUILD(NAME, V)                                                              \
-  HB_FN void NAME(char *table, const char *row, int groups) {                          \
-    for (int g = 0; g < groups; ++g, row += HB_GROUP * HB_LANE_BYTES,                  \
-             table += HB_ENTRIES * HB_LANE_BYTES)                                      \
-      for (int v = 0; v < VECTORS; ++v) {                                              \
-        const char *r = row + v * HB_VECTOR;                                           \
-        char *t = table + v * HB_VECTOR;                                               \
-        const V a = *(const V *)r, b = *(const V *)(r + HB_LANE_BYTES),                \
-                c = *(const V *)(r + 2 * HB_LANE_BYTES),                               \
-                d = *(const V *)(r + 3 * HB_LANE_BYTES),                               \
-                e = *(const V *)(r + 4 * HB_LANE_BYTES);                               \
-        const V ab[4] = {-a - b, a - b, b - a, a + b};                                 \
-        const V de[4] = {-d - e, d - e, e - d, d + e};                                 \
-        V abc[8];                                                                      \
-        for (int i = 0; i < 4; ++i) abc[i] = ab[i] - c, abc[4 + i] = ab[i] + c;        \
-        for (int q = 0; q < 4; ++q)                                                    \
-          for (int i = 0; i < 8; ++i)                                                  \
-            *(V *)(t + (q * 8 + i) * HB_LANE_BYTES) = abc[i] + de[q];                  \
-      }                                                                                \
+#define HB_BUILD(NAME, V)                                                                         \
+  HB_FN void NAME(char *table, const char *row, int groups) {                                     \
+    for (int g = 0; g < groups;                                                                   \
+         ++g, row += HB_GROUP * HB_LANE_BYTES, table += HB_ENTRIES * HB_LANE_BYTES)               \
+      for (int v = 0; v < VECTORS; ++v) {                                                         \
+        const char *r = row + v * HB_VECTOR;                                                      \
+        char *t = table + v * HB_VECTOR;                                                          \
+        const V a = *(const V *)r, b = *(const V *)(r + HB_LANE_BYTES),                           \
+                c = *(const V *)(r + 2 * HB_LANE_BYTES), d = *(const V *)(r + 3 * HB_LANE_BYTES), \
+                e = *(const V *)(r + 4 * HB_LANE_BYTES);                                          \
+        const V ab[4] = {-a - b, a - b, b - a, a + b};                                            \
+        const V de[4] = {-d - e, d - e, e - d, d + e};                                            \
+        V abc[8];                                                                                 \
+        for (int i = 0; i < 4; ++i) abc[i] = ab[i] - c, abc[4 + i] = ab[i] + c;                   \
+        for (int q = 0; q < 4; ++q)                                                               \
+          for (int i = 0; i < 8; ++i) *(V *)(t + (q * 8 + i) * HB_LANE_BYTES) = abc[i] + de[q];   \
+      }                                                                                           \
   }
 HB_BUILD(build_f32, vf)
 HB_BUILD(build_s16, vs)
 
 // Adds one entry of each of `groups` tables to the sums of every output channel. The bytes of four
 // channels are one load: look-ups are bound by loads, two vectors a cycle.
-#define HB_LOOK_UP(NAME, V)                                                               \
-  static __attribute__((noinline)) HB_TARGET void NAME(                                   \
-      const char *tables, const uint8_t *index, int groups, char *sums, int channels,     \
-      int add) {                                                                          \
-    for (int n = 0; n < channels; n += HB_CHANNELS, sums += HB_CHANNELS * HB_LANE_BYTES) { \
-      V s[HB_CHANNELS][VECTORS];                                                          \
-      for (int j = 0; j < HB_CHANNELS; ++j)                                               \
-        for (int v = 0; v < VECTORS; ++v)                                                 \
-          s[j][v] = add ? *(const V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) : (V){0}; \
-      const char *table = tables;                                                         \
-      for (int g = 0; g < groups; ++g, table += HB_ENTRIES * HB_LANE_BYTES,               \
-               index += HB_CHANNELS) {                                                    \
-        uint32_t four;                                                                    \
-        memcpy(&four, index, sizeof four);                                                \
-        for (int j = 0; j < HB_CHANNELS; ++j) {                                           \
-          const char *entry = table + (size_t)(four >> (8 * j) & 0xff) * 8;               \
-          for (int v = 0; v < VECTORS; ++v) s[j][v] += *(const V *)(entry + v * HB_VECTOR); \
-        }                                                                                 \
-      }                                                                                   \
-      for (int j = 0; j < HB_CHANNELS; ++j)                                               \
-        for (int v = 0; v < VECTORS; ++v)                                                 \
-          *(V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) = s[j][v];                     \
-    }                                                                                     \
+#define HB_LOOK_UP(NAME, V)                                                                      \
+  static __attribute__((noinline)) HB_TARGET void NAME(                                          \
+      const char *tables, const uint8_t *index, int groups, char *sums, int channels, int add) { \
+    for (int n = 0; n < channels; n += HB_CHANNELS, sums += HB_CHANNELS * HB_LANE_BYTES) {       \
+      V s[HB_CHANNELS][VECTORS];                                                                 \
+      for (int j = 0; j < HB_CHANNELS; ++j)                                                      \
+        for (int v = 0; v < VECTORS; ++v)                                                        \
+          s[j][v] = add ? *(const V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) : (V){0};       \
+      const char *table = tables;                                                                \
+      for (int g = 0; g < groups;                                                                \
+           ++g, table += HB_ENTRIES * HB_LANE_BYTES, index += HB_CHANNELS) {                     \
+        uint32_t four;                                                                           \
+        memcpy(&four, index, sizeof four);                                                       \
+        for (int j = 0; j < HB_CHANNELS; ++j) {                                                  \
+          const char *entry =                                                                    \
+              table + (size_t)(four >> (8 * j) & 0xff) * (HB_LANE_BYTES / HB_INDEX_UNIT);        \
+          for (int v = 0; v < VECTORS; ++v) s[j][v] += *(const V *)(entry + v * HB_VECTOR);      \
+        }                                                                                        \
+      }                                                                                          \
+      for (int j = 0; j < HB_CHANNELS; ++j)                                                      \
+        for (int v = 0; v < VECTORS; ++v)                                                        \
+          *(V *)(sums + j * HB_LANE_BYTES + v * HB_VECTOR) = s[j][v];                            \
+    }                                                                                            \
   }
 HB_LOOK_UP(look_up_f32, vf)
 HB_LOOK_UP(look_up_s16, vs)
@@ -164,8 +143,8 @@ HB_FN bool find_rows(int64_t *rows, const lane_map *m, const hb_plan *p, int64_t
 }
 
 // Where every lane finds its input for kernel column kx.
-HB_FN void locate_inputs(const char **at, const workspace *w, const hb_plan *p,
-                         const int64_t *rows, int kx, const char *x, int size) {
+HB_FN void locate_inputs(const char **at, const workspace *w, const hb_plan *p, const int64_t *rows,
+                         int kx, const char *x, int size) {
   const int64_t *column = w->columns + (int64_t)kx * p->lanes;
   for (int l = 0; l < p->lanes; ++l)  // either is -1: only the sign of both together matters
     at[l] = (rows[l] | column[l]) < 0 ? w->padding : x + (rows[l] + column[l]) * size;
@@ -214,13 +193,13 @@ HB_FN void add_block(const workspace *w, const hb_plan *p, int slot, const uint8
                      int groups, int reach, const bool is_float) {
   const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
   char *sums = w->sums + (size_t)slot * stride;
-  slot_state *s = w->state + slot;
+  hb_slot *s = w->state + slot;
   if (is_float) {
     look_up_f32(w->tables, index, groups, sums, p->out_padded, s->has_sums);
   } else {
     if (s->pending + reach > INT16_MAX) {
-      widen((const int16_t *)sums, w->wide + (size_t)slot * stride / 2,
-            p->out_padded * HB_LANES_S8, s->has_wide);
+      widen((const int16_t *)sums, w->wide + (size_t)slot * stride / 2, p->out_padded * HB_LANES_S8,
+            s->has_wide);
       s->has_wide = 1;
       s->has_sums = s->pending = 0;
     }
@@ -236,7 +215,7 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
   const int slot = t % p->slots, size = is_float ? 4 : 1;
   const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
   char *sums = w->sums + (size_t)slot * stride;
-  slot_state *s = w->state + slot;
+  hb_slot *s = w->state + slot;
   char *to[HB_LANES_S8];
   locate_outputs(to, p, m, t, y, size);
   if (!s->has_sums) memset(sums, 0, stride);
@@ -249,12 +228,12 @@ HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, i
 }
 
 // The output rows [low, high] that input row r goes into.
-HB_FN int find_uses(row_use *uses, const hb_plan *p, int64_t r, int64_t low, int64_t high) {
+HB_FN int find_uses(hb_row_use *uses, const hb_plan *p, int64_t r, int64_t low, int64_t high) {
   int count = 0;
   for (int64_t t = low; t <= high; ++t) {
     const int64_t offset = r - t * p->g.stride_h;
     if (offset % p->g.dilation_h == 0)
-      uses[count++] = (row_use){(int)(t % p->slots), (int)(offset / p->g.dilation_h)};
+      uses[count++] = (hb_row_use){(int)(t % p->slots), (int)(offset / p->g.dilation_h)};
   }
   return count;
 }
@@ -301,7 +280,7 @@ HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, cons
 
 HB_FN void run_tiles(const hb_conv *c, const hb_plan *p, const void *how, const char *x, char *y,
                      char *memory, int first, int last, int in_zero, const bool is_float) {
-  const workspace w = carve(memory, p);
+  const workspace w = carve(memory, &p->at);
   const int elems = p->groups * HB_GROUP;
   memset(w.row + (size_t)p->row_elems * HB_LANE_BYTES, 0,
          (size_t)(elems - p->row_elems) * HB_LANE_BYTES);

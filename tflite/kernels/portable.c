@@ -40,8 +40,8 @@ static void store_f32(const float *sums, int channels, const hb_scale *how, char
 }
 
 // to[lane][n] = hb_requantise(sums[n][lane] + wide[n][lane]); wide may be NULL
-static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
-                     const hb_requant *how, int8_t *results, char *const *to) {
+static void store_s8(const int16_t *sums, const int32_t *wide, int channels, const hb_requant *how,
+                     int8_t *results, char *const *to) {
   (void)results;
   for (int l = 0; l < HB_LANES_S8; ++l) {
     if (!to[l]) continue;
@@ -56,7 +56,7 @@ static void store_s8(const int16_t *sums, const int32_t *wide, int channels,
 
 const hb_kernels hb_kernels_portable = {
     .name = "portable",
-    .dense_block = 16,
+    .dense_block = HB_VECTOR,
     .conv_f32 = conv_f32_portable,
     .conv_s8 = conv_s8_portable,
 };

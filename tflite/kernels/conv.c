@@ -12,7 +12,7 @@ typedef struct {
 
 static void run_tile(void *arg, int thread, int tile) {
   const conv_job *j = arg;
-  char *own = j->workspace + (size_t)thread * j->plan->per_thread;
+  char *own = j->workspace + (size_t)thread * j->plan->at.bytes;
   const hb_kernels *k = j->conv->kernels;
   if (j->is_float)
     k->conv_f32(j->conv, j->plan, j->how, j->x, j->y, own, tile, tile + 1);
@@ -39,10 +39,7 @@ size_t hb_conv_workspace(const hb_conv *conv, const hb_conv_geometry *g, int thr
   if (!hb_plan_make(&f, conv, g, HB_LANES_F32, threads) ||
       !hb_plan_make(&s, conv, g, HB_LANES_S8, threads))
     return 0;
-  const size_t limit = SIZE_MAX / 4 / HB_MAX_THREADS;
-  if (f.per_thread > limit || s.per_thread > limit)
-    return hb_fail("the workspace is too large"), (size_t)0;
-  const size_t of_f = f.per_thread * (size_t)f.threads, of_s = s.per_thread * (size_t)s.threads;
+  const size_t of_f = f.at.bytes * (size_t)f.threads, of_s = s.at.bytes * (size_t)s.threads;
   return of_f > of_s ? of_f : of_s;
 }
 

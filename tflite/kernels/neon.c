@@ -35,7 +35,8 @@ FN void pack_f32(const char *const *from, int channels, float *x) {
 // Eight rows of 16 bytes -> 16 columns of 8, two to a vector, in three rounds of interleaving.
 FN void interleave8(int8x16_t r[8]) {
   int8x16_t s[8];
-  for (int i = 0; i < 4; ++i) s[i] = vzip1q_s8(r[i], r[i + 4]), s[i + 4] = vzip2q_s8(r[i], r[i + 4]);
+  for (int i = 0; i < 4; ++i)
+    s[i] = vzip1q_s8(r[i], r[i + 4]), s[i + 4] = vzip2q_s8(r[i], r[i + 4]);
   for (int h = 0; h < 2; ++h)
     for (int i = 0; i < 2; ++i) {
       r[4 * h + i] = vzip1q_s8(s[4 * h + i], s[4 * h + i + 2]);
@@ -174,7 +175,7 @@ FN byte_vector pick(const uint8_t *table, byte_vector index) {
 
 const hb_kernels hb_kernels_neon = {
     .name = "neon",
-    .dense_block = 16,
+    .dense_block = HB_VECTOR,
     .conv_f32 = conv_f32_neon,
     .conv_s8 = conv_s8_neon,
     .dense_tables_f32 = dense_tables_f32_neon,

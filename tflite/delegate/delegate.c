@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
+#include "../kernels/services.h"
 #include "layer.h"
 
 typedef struct {
@@ -190,8 +190,9 @@ static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_laye
   hb_layer_free(handed_over.layer);  // NULL when a kernel took it
   handed_over.layer = NULL;
   if (handed_over.refused)
-    return fail(c, "the unpacked weights of a layer are asked for, but never made: leave out the "
-                   "delegate or experimental_preserve_all_tensors");
+    return fail(c,
+                "the unpacked weights of a layer are asked for, but never made: leave out the "
+                "delegate or experimental_preserve_all_tensors");
   return status;
 }
 
@@ -258,7 +259,8 @@ static bool read_option(options *o, const char *key, const char *value, char why
   } else {
     snprintf(why, 160,
              "hashbwn: option %.40s=%.40s is not known; use num_threads=1..%d, verbose=0|1 or "
-             "force=0|1", key, value, HB_MAX_THREADS);
+             "force=0|1",
+             key, value, HB_MAX_THREADS);
     return false;
   }
   return true;
