@@ -29,8 +29,8 @@ def compile_library(root: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / out.name
         if ndk := os.environ.get("ANDROID_NDK_HOME"):
-            linker = [f"-Wl,{','.join(_LINK[1:])}", "-lm"]
-            _run([str(_clang(ndk)), *FLAGS, include, "-o", str(draft), *map(str, sources(root)), *linker])
+            command = [str(_clang(ndk)), *FLAGS, include, "-o", str(draft)]
+            _run([*command, *map(str, sources(root)), f"-Wl,{','.join(_LINK[1:])}", "-lm"])
         else:
             _without_ndk(sources(root), include, Path(folder), draft)
         os.replace(draft, out)
