@@ -12,7 +12,7 @@ _TYPES = {
     schema.TensorType.INT32: 2,
     schema.TensorType.INT8: 9,
 }
-# Options in the order of the C structures of delegate/tflite_abi.h; enumerations are not the file's.
+# Options in the order of the structures of delegate/tflite_abi.h; enumerations are not the file's.
 _PADDING = {0: 1, 1: 2}
 _OPTIONS = {
     schema.BuiltinOperator.CONV_2D: lambda o: [
