@@ -32,6 +32,7 @@ _HOME = {
     "load_model": "network.saving",
     "report": "reporting.compare",
     "save_model": "network.saving",
+    "to_keras2": "network.keras3",
 }
 _MODULES = (
     "export",

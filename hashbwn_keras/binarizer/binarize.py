@@ -19,6 +19,7 @@ from hashbwn_keras.binarizer.write import SolvedLayer
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.batches import Batch, batches_of, image_count
 from hashbwn_keras.network.graph import Graph, Layer, clone, graph_of, same_layer
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import binary_form, flat_layers
 from hashbwn_keras.network.saving import set_recipe
 from hashbwn_keras.solver.methods import METHODS
@@ -49,8 +50,8 @@ def binarize(
     :mod:`hashbwn_keras.binarizer.repair`).
 
     Args:
-        model: Sequential or functional Keras 2 model, nested models, shared layers, several inputs
-            and outputs included. It is not changed.
+        model: Sequential or functional model of Keras 2 or 3, nested models, shared layers,
+            several inputs and outputs included. It is not changed.
         calibration_data: images as the model takes them, without labels (labels are ignored): an
             array or one per input, a finite ``tf.data.Dataset`` of batches, or an iterable of
             batches. 1,000 to 2,000 images are a good number. Without it, images are made from the
@@ -77,6 +78,7 @@ def binarize(
     """
     if method not in METHODS:
         raise HashBWNError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
+    model = to_keras2(model)
     graph = graph_of(model)
     _check_weights(model)
     chosen, skipped = select(model, graph, filters)

@@ -52,7 +52,7 @@ def add_data(parser: ArgumentParser, about: str) -> None:
 
 
 def add_custom_objects(parser: ArgumentParser) -> None:
-    """Add ``--custom-objects``."""
+    """Add ``--custom-objects`` and ``--allow-code``."""
     parser.add_argument(
         "--custom-objects",
         action="append",
@@ -60,6 +60,12 @@ def add_custom_objects(parser: ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="a class or function of your own that the model needs, such as mypackage.layers:Scale "
         "(MODULE is also looked for in the current folder); may be given several times",
+    )
+    parser.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="load model files that hold code, such as Lambda layers, and run it: for files that "
+        "you trust",
     )
 
 
@@ -158,7 +164,9 @@ def load_model(args: Namespace, path: Path | None = None) -> "tf_keras.Model":
     import hashbwn_keras
 
     return hashbwn_keras.load_model(
-        path or args.model, custom_objects=_custom_objects(args.custom_objects)
+        path or args.model,
+        custom_objects=_custom_objects(args.custom_objects),
+        safe_mode=not args.allow_code,
     )
 
 

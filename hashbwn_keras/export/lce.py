@@ -25,6 +25,7 @@ from hashbwn_keras.export.matching import (
     name_filters,
 )
 from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
 from hashbwn_keras.tflite import encode
 from hashbwn_keras.tflite.filters import Filter, read_filters
@@ -74,6 +75,7 @@ def to_lce(
     check_choice("input_type", input_type, TYPES)
     check_choice("output_type", output_type, TYPES)
     check_choice("target", target, TARGETS)
+    model = to_keras2(model)
     check_model(model)
     if path is not None:
         check_writable(path, overwrite)

@@ -11,6 +11,7 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
 from hashbwn_keras.network.saving import get_recipe
 from hashbwn_keras.tflite import encode
@@ -70,7 +71,8 @@ def to_tflite(
     check_choice("output_type", output_type, tuple(IO_TYPES))
     if path is not None:
         check_writable(path, overwrite)
-    if isinstance(model, tf_keras.Model) or not _is_file(model):
+    if not _is_file(model):
+        model = to_keras2(model)
         check_model(model)
         if is_quantize_aware(model):
             activations = "int8"

@@ -15,6 +15,7 @@ from hashbwn_keras.export.convert import check_model, first_line
 from hashbwn_keras.export.litert import read_file
 from hashbwn_keras.export.matching import missing_layers, name_filters
 from hashbwn_keras.network.batches import batches_of
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
 from hashbwn_keras.runtime import engines as interpreters
 from hashbwn_keras.tflite.filters import Filter, read_filters
@@ -159,6 +160,7 @@ def verify(
         HashBWNError: no such file, a damaged one, one whose inputs or outputs are not the
             model's, or unusable data.
     """
+    model = to_keras2(model)
     check_model(model)
     content, name = read_file(path_or_bytes)
     flat, filters = read_filters(content, name)

@@ -141,7 +141,7 @@ def graph_of(model: tf_keras.Model) -> Graph:
         kind = f"{type(model).__module__}.{type(model).__name__}"
         cure = "give a tf_keras model"
         if kind.startswith("keras."):
-            cure = "build or load it with Keras 2 (tf_keras, TF_USE_LEGACY_KERAS=1)"
+            cure = "give hashbwn_keras.to_keras2(model)"
         raise HashBWNError(f"The model is a {kind}, not a Keras 2 model: {cure}.")
     if not is_graph(model):
         cure = (

@@ -13,13 +13,16 @@ import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import atomic_write, check_writable, staged
+from hashbwn_keras.network.keras3 import files as keras3_files, to_keras2
 
 # This also registers hash_sign and the HashBinary layers, without which their models do not load.
 from hashbwn_keras.network.layers import is_quantize_aware
+from hashbwn_keras.network.model_files import configurations, keras_version
+from hashbwn_keras.network.trust import refuse_code
 
 _WHOLE_MODEL = (
-    "give a .keras or .h5 file or a SavedModel folder that tf_keras saved whole, not only its "
-    "weights"
+    "give a .keras or .h5 file that Keras 2 or 3 saved whole, not only its weights, or a "
+    "SavedModel folder of Keras 2"
 )
 _SUFFIXES = (".keras", ".h5", ".hdf5")
 # What Keras raises for files that are no models or were damaged.
@@ -105,40 +108,58 @@ def save_model(
 
 
 def load_model(
-    path: str | os.PathLike[str], custom_objects: dict[str, Any] | None = None
+    path: str | os.PathLike[str],
+    custom_objects: dict[str, Any] | None = None,
+    *,
+    safe_mode: bool = True,
 ) -> tf_keras.Model:
-    """Load a Keras 2 model, float, binarised or quantize-aware: ``.keras``, ``.h5``, SavedModel.
+    """Load a model, float, binarised or quantize-aware: ``.keras``, ``.h5``, SavedModel.
 
-    The model is not compiled. A recipe beside it becomes the model's, see
-    :func:`get_recipe`.
+    A model that Keras 3 saved is rebuilt on Keras 2, see :func:`hashbwn_keras.to_keras2`. The model
+    is not compiled. A recipe beside it becomes the model's, see :func:`get_recipe`.
 
     Args:
         path: file or folder.
-        custom_objects: classes and functions of the model's own, as ``tf_keras`` takes them.
+        custom_objects: classes and functions of the model's own, by name. Classes of Keras 2, for a
+            model of Keras 3 as well, whose own classes have to be registered with Keras 3.
+        safe_mode: refuse a file that holds code, such as a Lambda layer, which would run. Give
+            False only for files that you trust.
 
     Raises:
-        HashBWNError: no such file, no model, a model of Keras 3, or a damaged recipe.
+        HashBWNError: no such file, no model, code in it, a layer of Keras 3 that Keras 2 lacks, or
+            a damaged recipe.
     """
     if not os.path.exists(path):
         raise HashBWNError(f"{path} does not exist: check the path of the model.")
+    custom = custom_objects or {}
+    version = 2
     try:
-        version = _keras_version(path)
-        if not version.startswith("3."):
-            with _scope(path):
-                model = tf_keras.models.load_model(path, custom_objects, compile=False)
+        if keras_version(path).startswith("3."):
+            version = 3
+        if safe_mode:
+            refuse_code(path, custom)
+        model = _load(path, custom, safe_mode, version)
+    except HashBWNError:
+        raise
     except _LOADING_ERRORS as error:
         raise HashBWNError(
-            f"{path} cannot be loaded as a Keras 2 model ({_first_line(error)}): {_WHOLE_MODEL}."
+            f"{path} cannot be loaded as a Keras {version} model ({_first_line(error)}): "
+            f"{_WHOLE_MODEL}."
         ) from error
-    if version.startswith("3."):
-        raise HashBWNError(
-            f"{path} was saved by Keras {version}, which Larq cannot use: build and save the model "
-            "with Keras 2 (TF_USE_LEGACY_KERAS=1)."
-        )
+    model = to_keras2(model, custom)
     if not isinstance(model, tf_keras.Model):
         raise HashBWNError(f"{path} holds no Keras model: {_WHOLE_MODEL}.")
     set_recipe(model, _read_recipe(recipe_path(path)))
     return model
+
+
+def _load(
+    path: str | os.PathLike[str], custom: dict[str, Any], safe_mode: bool, version: int
+) -> Any:
+    if version == 3:
+        return keras3_files.load(path, custom, safe_mode)
+    with _scope(path):
+        return tf_keras.models.load_model(path, custom, compile=False, safe_mode=safe_mode)
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
@@ -155,38 +176,13 @@ def _read_recipe(path: Path) -> dict[str, Any]:
 
 def _scope(path: str | os.PathLike[str]) -> AbstractContextManager:
     """What makes Keras know the classes in a model file beyond its own, Larq's and ours."""
-    if "QuantizeWrapper" not in _h5_config(path):
+    if os.path.isdir(path) or "QuantizeWrapper" not in str(configurations(path)):
         return nullcontext()
     from hashbwn_keras.network.tfmot import quantize_scope
 
     return quantize_scope()
 
 
-def _h5_config(path: str | os.PathLike[str]) -> str:
-    """Return the configuration in an HDF5 file, or "" of other files."""
-    import h5py  # comes with Keras
-
-    if not (os.path.isfile(path) and h5py.is_hdf5(path)):
-        return ""
-    with h5py.File(path, "r") as file:
-        return str(file.attrs.get("model_config", ""))
-
-
 def _first_line(error: BaseException) -> str:
     line = str(error).strip().splitlines() or [type(error).__name__]
     return line[0][:200].rstrip(" .:")
-
-
-def _keras_version(path: str | os.PathLike[str]) -> str:
-    """Return the Keras version a model file names, or "" where it names none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if "metadata.json" in archive.namelist():
-                return str(json.loads(archive.read("metadata.json")).get("keras_version", ""))
-        return ""
-    import h5py  # comes with Keras
-
-    if os.path.isfile(path) and h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("keras_version", ""))
-    return ""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.batches import as_fed, read
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels, flat_layers
 from hashbwn_keras.network.saving import get_recipe
 from hashbwn_keras.reporting.data import LayerReport, Report
@@ -55,10 +56,11 @@ def report(
         HashBWNError: no Keras graph, no data, data that do not suit the network or that hold NaN,
             labels that do not suit the data, or models whose layers do not match.
     """
+    float_model, binary_model = to_keras2(float_model), to_keras2(binary_model)
     for model in (float_model, binary_model):
         if not getattr(model, "inputs", None):
             raise HashBWNError(
-                f"{getattr(model, 'name', model)!r} is no Sequential or functional Keras 2 model "
+                f"{getattr(model, 'name', model)!r} is no Sequential or functional Keras model "
                 "with known inputs: give one."
             )
     pairs = _pairs(float_model, binary_model)

@@ -7,6 +7,7 @@ import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.graph import clone, is_softmax, same_layer
+from hashbwn_keras.network.keras3 import is_keras3, to_keras2
 
 TEMPERATURE = 4.0
 
@@ -38,6 +39,12 @@ def distil(
     Raises:
         HashBWNError: inputs or outputs that do not fit, or a temperature that is not positive.
     """
+    if is_keras3(student):
+        raise HashBWNError(
+            f"The student {student.name!r} is a Keras 3 model, of which only a copy could be "
+            "trained: give what hashbwn_keras.binarize or hashbwn_keras.to_keras2 returned."
+        )
+    teacher = to_keras2(teacher)
     if not temperature > 0:
         raise HashBWNError(f"temperature is {temperature}: give a number above 0, for example 4.")
     for what in ("input", "output"):

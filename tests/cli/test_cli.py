@@ -199,7 +199,7 @@ NO_MODEL = "cannot be loaded as a Keras 2 model"
         ("binarize x.npy out.keras", NO_MODEL),
         ("binarize cut.keras out.keras", NO_MODEL),
         ("binarize weights.h5 out.keras", NO_MODEL),
-        ("binarize keras3.keras out.keras", "was saved by Keras 3.15.1"),
+        ("binarize keras3.keras out.keras", "no layer to binarise"),
         ("binarize float.keras out.txt", "name it .keras or .h5"),
         ("binarize float.keras nix/out.keras", "folder nix does not exist"),
         ("binarize float.keras binary.keras", "binary.keras exists"),
@@ -270,6 +270,15 @@ def prepare(folder):
     for name in ("pictures", "full"):
         (folder / name).mkdir()
         (folder / name / "a.png").write_bytes(b"no picture")
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5:UserWarning")
+def test_code_in_a_model_file_runs_only_with_consent(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tf_keras.Sequential([L.Input((3,)), L.Lambda(lambda x: x), L.Dense(2)]).save("code.h5")
+    words = ["binarize", "code.h5", "out.keras"]
+    assert "--allow-code" in fails(capsys, *words)
+    assert "no layer to binarise" in fails(capsys, *words, "--allow-code")
 
 
 def test_unreadable_pictures_are_named(made, capsys):
