@@ -149,20 +149,18 @@ def in_threads(run, channels):
 def numba_engine():
     import numba
 
-    from hashbwn_keras.solver import search as _search
+    from hashbwn_keras.solver.moves import Channel
+    from hashbwn_keras.solver.search import tabu
 
-    @numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+    @numba.njit(nogil=True, fastmath=True, error_model="numpy")
     def search(G, g, b, steps, first, last):
         K = b.shape[1]
-        r = np.empty(K, np.float32)
-        price = np.empty(K, np.float32)
-        diagonal = np.empty(K, np.float32)
+        r, price, delta = np.empty(K, np.float32), np.empty(K, np.float32), np.empty(K, np.float32)
         free_at = np.empty(K, np.int32)
-        random = np.zeros(1, np.uint64)
-        for i in range(K):
-            diagonal[i] = G[i, i]
+        one, diagonal = np.float32(1.0), np.diag(G).copy()
         for t in range(first, last):
-            _search._tabu(G, diagonal, g[t], b[t], r, 0.0, -1.0, free_at, price, steps, random)
+            channel = Channel(G, diagonal, g[t], b[t], r, one, 0.0, free_at, price, delta)
+            tabu(channel, -1.0, steps, np.uint64(0))
 
     def run(G, g, b, steps):
         in_threads(lambda first, last: search(G, g, b, steps, first, last), len(b))

@@ -3,20 +3,19 @@
 from hashbwn_keras.solver.hashing import (
     EXACT_LIMIT,
     MIN_SCALE,
-    SLACK,
     SWEEPS,
     TABU_STEPS,
     WEAK_INPUT,
     HashCodes,
     solve,
 )
-from hashbwn_keras.solver.methods import METHODS
+from hashbwn_keras.solver.methods import BITS, METHODS
 
 __all__ = [
+    "BITS",
     "EXACT_LIMIT",
     "METHODS",
     "MIN_SCALE",
-    "SLACK",
     "SWEEPS",
     "TABU_STEPS",
     "WEAK_INPUT",

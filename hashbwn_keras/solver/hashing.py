@@ -37,7 +37,16 @@ making one costs O(K), so many can be made:
                 codes that hardly matter keep out, as they would take most of its moves
     "exact"     all codes, for K up to 16
 
-The loops are compiled, in :mod:`hashbwn_keras.solver.search`; here are the problem and the checks.
+**Longer codes.** With n bits a weight, α Σ_k 2^(n−1−k) b_k, a code stands for one of the odd levels
+−(2^n − 1), …, −1, 1, …, 2^n − 1, and nothing else changes: b in (1)–(4) holds levels, a flip
+becomes a move to the next level up or down, both priced from r = G b (flipping two of the n codes
+at once where need be), the slow descent ends on levels. Two more starts, because the step matters:
+weights rounded with the step that suits them, and Babai's rounding, which is what GPTQ does, with a
+grid of steps; the best start goes on. Moves between levels leave a quarter less error than GPTQ on
+the same moments; flips of the n codes as if they were n · K codes of one bit leave as much as GPTQ
+does (benchmarks/solver.md).
+
+The loops are compiled, in :mod:`hashbwn_keras.solver.search`; here is the problem.
 """
 
 import os
@@ -51,11 +60,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.solver import search as _search
-from hashbwn_keras.solver.methods import METHODS
+from hashbwn_keras.solver.checks import check_semidefinite, checked, diagonal
+from hashbwn_keras.solver.methods import BITS, METHODS
+from hashbwn_keras.solver.search import Problems, Rules, search_range
+from hashbwn_keras.solver.starts import BABAI_STEPS, rounded, triangular
+from hashbwn_keras.solver.trials import try_all
 
 EXACT_LIMIT = 16
-"""Largest K that is solved by enumeration: 2^15 trials a channel take about a millisecond."""
+"""Largest bits · K that is solved by enumeration: 2^15 trials a channel take a millisecond."""
 MIN_SCALE = 2.0**-20
 """Scale of a channel that keeps nothing, and lower bound of all others.
 
@@ -66,12 +78,6 @@ channel for zero and turns its whole layer to float.
 SWEEPS = 40  # of the slow descent
 TABU_STEPS = 8192  # or 2 K where that is more
 WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
-SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
-
-_NOT_A_GRAM = (
-    "gram has clearly negative eigenvalues: give XᵀX or a covariance of real inputs, not a "
-    "difference of two."
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class HashCodes:
     """Solution of one layer, or of a batch of them.
 
     Attributes:
-        codes: int8 [..., K, T], −1 or +1.
+        codes: int8 [..., K, T], odd levels: −1 or +1, for n bits −(2^n − 1), …, −1, 1, …, 2^n − 1.
+            A weight is code · scale.
         scales: float64 [..., T], α ≥ :data:`MIN_SCALE`, the best one for the codes.
         objective: float64 [..., T], J of formula (4), computed from the codes and the moments as
             they were given. The mean squared error left is var(s) − objective.
@@ -97,6 +104,7 @@ def solve(
     method: str = "auto",
     init: ArrayLike | None = None,
     seed: int = 0,
+    bits: int = 1,
     damping: float = 0.0,
     steps: int | None = None,
 ) -> HashCodes:
@@ -109,122 +117,142 @@ def solve(
             output channel.
         method: "sign": codes of ``init``, with their best scale. "dcc": the paper's discrete cyclic
             coordinate descent from there. "one_opt", "tabu": single flips and tabu search on J.
-            "exact": all codes tried, K ≤ 16. "auto": "exact" if K ≤ 16, else "tabu".
-        init: float weights like ``cross``, whose signs are the start; where they are zero, and
-            everywhere without ``init``, the sign of ``cross``; where that is zero too, +1.
+            "exact": all codes tried, bits · K ≤ 16. "auto": "exact" where it can be, else "tabu".
+        init: float weights like ``cross``, which are rounded to be the start, to their signs for
+            one bit; without ``init``, ``cross``. Zeros take the sign of ``cross``, or +1.
         seed: of the tabu tenures. Same arguments, same result on one machine, for any
             number of threads; each channel's result is independent of the others.
+        bits: of a weight, 1 to 4. A search takes at most ``bits`` times as long as for one bit.
         damping: λ; the search sees G + λ · mean(diag G) · I, which guards against few patches.
         steps: tabu steps a channel, by default 8,192 or, where that is more, 2 K.
 
     Returns:
         Codes with g·b ≥ 0 in every channel. ``objective`` is never below that of "sign" (with
-        ``damping``: of the damped problem); after a search on J no single flip improves it beyond
+        ``damping``: of the damped problem); after a search on J no single move improves it beyond
         float32's rounding. A channel that depends on no input keeps the start's codes and gets
         :data:`MIN_SCALE`; so do the codes of inputs that never vary.
 
     Raises:
         HashBWNError: shapes that do not fit, NaN or infinite values, a ``gram`` that is not
-            symmetric or not positive semidefinite, an unknown method, "exact" with K > 16.
+            symmetric or not positive semidefinite, an unknown method, bits other than 1 to 4,
+            "exact" with bits · K > 16.
     """
     if method not in METHODS:
         raise HashBWNError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
-    G, g, start = _checked(gram, cross, init)
-    batched = np.ndim(gram) == 3
+    if bits not in BITS:
+        raise HashBWNError(f"bits={bits!r}: choose {BITS[0]} to {BITS[-1]} bits a weight.")
+    G, g, w = checked(gram, cross, init)
     B, K, T = g.shape
     if method == "auto":
-        method = "exact" if K <= EXACT_LIMIT else "tabu"
-    if method == "exact" and K > EXACT_LIMIT:
+        method = "exact" if bits * K <= EXACT_LIMIT else "tabu"
+    if method == "exact" and bits * K > EXACT_LIMIT:
         raise HashBWNError(
-            f'method="exact" tries all 2^K codes and K is {K}: use it up to K = {EXACT_LIMIT}, '
-            'or method="tabu".'
+            f'method="exact" tries all codes and K={K} inputs of {bits} bits have too many: use it '
+            f'up to {EXACT_LIMIT} bits a channel, or method="tabu".'
         )
     if steps is None:
         steps = max(TABU_STEPS, 2 * K)
     if steps < 0 or not 0 <= damping < np.inf:
         raise HashBWNError(f"steps={steps} and damping={damping} must be finite and not negative.")
 
-    # One row a channel, and moments of order one: J only changes by a factor, and float32 suffices.
-    level = np.trace(G, axis1=1, axis2=2)[:, None, None] / K
-    unit = _ratio(G, np.broadcast_to(level, G.shape))
-    _check_semidefinite(unit)
-    _diagonal(unit)[...] += damping
-    peak = np.abs(g).max(axis=1, keepdims=True)
-    g_unit = _ratio(g, np.broadcast_to(peak, g.shape))
-
-    p, _ = _forms(unit, g_unit, start)
-    start = np.where(p[:, None, :] < 0, -start, start)
-    rows = np.ascontiguousarray(g_unit.transpose(0, 2, 1)).reshape(B * T, K)
-    found = np.ascontiguousarray(start.transpose(0, 2, 1)).reshape(B * T, K)
+    problem = _Problem(G, g, damping)
+    check_semidefinite(problem.gram(0.0, np.float32))
+    top = 2**bits - 1
+    start = problem.signed(rounded(G, g, w, top))
+    found = _rows(start)
     if method == "exact":
-        _in_threads(partial(_search.enumerate_range, unit, rows, found), B * T)
+        rows = _rows(problem.cross())
+        _in_threads(partial(try_all, problem.gram(damping), rows, found, float(top)), B * T)
     elif method != "sign":
-        weak = WEAK_INPUT + damping
-        _search_codes(unit, rows, found, method, weak, steps, seed)
-
-    b = found.reshape(B, T, K).transpose(0, 2, 1)
-    still = _diagonal(G)[:, :, None] <= 1e-12 * level
-    b = np.where(still, start, b)
-    # Searches decide in float32: where the start is as good in float64, keep it.
-    better = _objective(unit, g_unit, b) > _objective(unit, g_unit, start)
-    b = np.where(better[:, None, :], b, start)
-    solution = _scaled(G, g, b)
-    if batched:
+        rules = Rules(
+            ("dcc", "one_opt", "tabu").index(method),
+            np.float32(top),
+            SWEEPS,
+            WEAK_INPUT + damping,
+            steps,
+            np.uint64(seed % 2**64),
+        )
+        found = _search_codes(problem, found, rules, damping)
+    found = problem.signed(found.reshape(B, T, K).transpose(0, 2, 1))
+    solution = problem.solution(start, found)
+    if np.ndim(gram) == 3:
         return solution
     return HashCodes(solution.codes[0], solution.scales[0], solution.objective[0])
 
 
-def _scaled(G: NDArray, g: NDArray, b: NDArray) -> HashCodes:
-    """The codes, signed so that g·b ≥ 0, with formulas (2) and (4) in float64."""
-    p, q = _forms(G, g, b)
-    codes = np.where(p[:, None, :] < 0, -b, b).astype(np.int8)
-    return HashCodes(codes, np.maximum(_ratio(np.abs(p), q), MIN_SCALE), _ratio(p * p, q))
+class _Problem:
+    """The moments G [B, K, K] and g [B, K, T], and in the units the searches use."""
 
+    def __init__(self, G: NDArray, g: NDArray, damping: float) -> None:
+        self._G, self._g = G, g
+        self._damping = damping
+        # Of order one: J only changes by a factor, and float32 suffices to search.
+        self._level = np.trace(G, axis1=1, axis2=2)[:, None, None] / G.shape[1]
 
-def _objective(G: NDArray, g: NDArray, b: NDArray) -> NDArray:
-    p, q = _forms(G, g, b)
-    return _ratio(p * p, q)
+    def gram(self, damping: float, dtype: type = np.float64) -> NDArray:
+        """G in units of its mean diagonal, plus ``damping`` on the diagonal."""
+        unit = _ratio(self._G, self._level)
+        diagonal(unit)[...] += damping
+        return unit.astype(dtype)
 
+    def cross(self) -> NDArray:
+        """The cross moments g in units of the largest of each channel."""
+        return _ratio(self._g, np.abs(self._g).max(axis=1, keepdims=True))
 
-def _forms(G: NDArray, g: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
-    """The forms g·b and bᵀ G b of every channel, [B, T]."""
-    return (g * b).sum(axis=1), ((G @ b) * b).sum(axis=1)
+    def signed(self, b: NDArray) -> NDArray:
+        """Codes b [B, K, T], those of channels with g·b < 0 negated."""
+        return np.where((self._g * b).sum(axis=1, keepdims=True) < 0, -b, b)
+
+    def solution(self, start: NDArray, found: NDArray) -> HashCodes:
+        """The better codes in each channel, with formulas (2) and (4) in float64.
+
+        Searches decide in float32: where the start is as good in float64, keep it. Inputs that
+        never vary keep the start's codes.
+        """
+        still = diagonal(self._G)[:, :, None] <= 1e-12 * self._level
+        b = np.where(still, start, found)
+        (p, q, J), (p_start, q_start, J_start) = self._forms(b), self._forms(start)
+        better = J_start < J
+        b = np.where(better[:, None], b, start)
+        p, q = np.where(better, p, p_start), np.where(better, q, q_start)
+        scales = np.maximum(_ratio(p, q), MIN_SCALE)
+        return HashCodes(b.astype(np.int8), scales, _ratio(p * p, q))
+
+    def _forms(self, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """The forms g·b and bᵀ G b of every channel [B, T], and J with G damped."""
+        p, q = (self._g * b).sum(axis=1), ((self._G @ b) * b).sum(axis=1)
+        damped = q + self._damping * self._level[:, 0] * (b * b).sum(axis=1)
+        return p, q, _ratio(p * p, damped)
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     """The quotient, 0 where the denominator is not positive."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    where = np.broadcast_to(denominator > 0, numerator.shape)
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=where)
 
 
-def _diagonal(G: NDArray) -> NDArray:
-    """Writable view of the diagonals [B, K] of G [B, K, K]."""
-    return np.einsum("bii->bi", G)
-
-
-def _search_codes(
-    G: NDArray,
-    g: NDArray,
-    codes: NDArray,
-    method: str,
-    weak: float,
-    steps: int,
-    seed: int,
-) -> None:
-    """Run the compiled search on all channels; ``codes`` [B·T, K] is changed in place."""
-    work = codes.astype(np.float32)
-    run = partial(
-        _search.search_range,
-        G.astype(np.float32),
-        g.astype(np.float32),
-        work,
-        method=("dcc", "one_opt", "tabu").index(method),
-        sweeps=SWEEPS,
-        weak=weak,
-        steps=steps,
-        seed=np.uint64(seed % 2**64),
+def _search_codes(problem: _Problem, start: NDArray, rules: Rules, damping: float) -> NDArray:
+    """The codes [B·T, K] that the compiled search finds from ``start``."""
+    single = np.float32
+    grams, cross = problem.gram(damping, single), problem.cross()
+    factors, weights = grams[:, :1], cross  # not used for one bit
+    if rules.top > 1:
+        factors, weights = triangular(problem.gram(damping), cross)
+    problems = Problems(
+        grams,
+        _rows(cross).astype(single),
+        np.ascontiguousarray(factors, single),
+        _rows(weights).astype(single),
+        BABAI_STEPS,
     )
-    _in_threads(run, len(work))
-    codes[:] = work
+    codes = start.astype(single)
+    _in_threads(partial(search_range, problems, codes, rules), len(codes))
+    return codes
+
+
+def _rows(values: NDArray) -> NDArray:
+    """A copy of [B, K, T] as one row a channel, [B·T, K]."""
+    return np.array(values.transpose(0, 2, 1), order="C").reshape(-1, values.shape[1])
 
 
 def _in_threads(run: Any, problems: int) -> None:
@@ -239,54 +267,3 @@ def _in_threads(run: Any, problems: int) -> None:
             job.result()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt waits for the running ranges only
-
-
-def _checked(
-    gram: ArrayLike, cross: ArrayLike, init: ArrayLike | None
-) -> tuple[NDArray, NDArray, NDArray]:
-    """The moments as float64 [B, K, K] and [B, K, T] and the start codes [B, K, T]."""
-    G = np.asarray(gram, np.float64)
-    g = np.asarray(cross, np.float64)
-    if G.ndim not in (2, 3) or G.shape[-1] != G.shape[-2]:
-        raise HashBWNError(f"gram has shape {G.shape}: give [K, K] or [B, K, K].")
-    if g.ndim != G.ndim or g.shape[:-1] != G.shape[:-1] or 0 in g.shape:
-        raise HashBWNError(
-            f"cross has shape {g.shape}, which does not fit gram {G.shape}: "
-            "give [K, T] with [K, K], or [B, K, T] with [B, K, K]."
-        )
-    w = g if init is None else np.asarray(init, np.float64)
-    if w.shape != g.shape:
-        raise HashBWNError(f"init has shape {w.shape}, cross {g.shape}: give them the same shape.")
-    for name, value in (("gram", G), ("cross", g), ("init", w)):
-        if not np.isfinite(value).all():
-            raise HashBWNError(
-                f"{name} holds NaN or infinite values: check the weights and calibration data."
-            )
-    if G.ndim == 2:
-        G, g, w = G[None], g[None], w[None]
-    start = np.where(w != 0, np.sign(w), np.where(g < 0, -1.0, 1.0))
-    transposed = G.transpose(0, 2, 1)
-    asymmetry = np.abs(G - transposed).max()
-    if asymmetry > SLACK * np.abs(G).max():
-        raise HashBWNError(
-            f"gram is not symmetric (entries differ by {asymmetry:.3g}): give XᵀX or a covariance."
-        )
-    G = 0.5 * (G + transposed)
-    # No entry of a positive semidefinite matrix exceeds its trace; the rest shows below.
-    if (np.abs(G).max(axis=(1, 2)) > (1 + SLACK) * np.trace(G, axis1=1, axis2=2)).any():
-        raise HashBWNError(_NOT_A_GRAM)
-    return G, g, start
-
-
-def _check_semidefinite(G: NDArray) -> None:
-    """Refuse matrices [B, K, K] that cannot be Gram matrices.
-
-    Those of inputs that depend on each other are, with the slack their rounding needs, positive
-    definite, and only such matrices have Cholesky factors.
-    """
-    G = G.copy()
-    _diagonal(G)[...] += SLACK * G.shape[1]
-    try:
-        np.linalg.cholesky(G)
-    except np.linalg.LinAlgError:
-        raise HashBWNError(_NOT_A_GRAM) from None

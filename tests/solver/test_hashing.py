@@ -8,29 +8,16 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from solver.problems import layer, objective
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.solver import hashing, search as _search
+from hashbwn_keras.solver import hashing
+from hashbwn_keras.solver.descent import slow_descent
 from hashbwn_keras.solver.hashing import METHODS, HashCodes, solve
+from hashbwn_keras.solver.moves import Channel
 
 SEARCHES = ("one_opt", "tabu")
 LARGE = tuple(m for m in METHODS if m != "exact")
-
-
-def layer(K, T, seed=0, patches=None):
-    """Moments of a layer with correlated, rectified inputs: (G, g, v, W)."""
-    random = np.random.default_rng(seed)
-    mix = random.standard_normal((K, K)) / np.sqrt(K) + np.eye(K)
-    x = np.maximum(random.standard_normal((patches or 8 * K, K)) @ mix, 0)
-    x -= x.mean(0)
-    w = random.standard_normal((K, T))
-    s = x @ w
-    return x.T @ x / len(x), x.T @ s / len(x), (s**2).mean(0), w
-
-
-def objective(G, g, b):
-    b = b.astype(np.float64)
-    return (g * b).sum(0) ** 2 / ((G @ b) * b).sum(0)
 
 
 def best_of_all(G, g):
@@ -108,7 +95,17 @@ def test_dcc_is_the_papers_rule(K, centred):
         assert (found.codes[:, t] == paper(G, g[:, t], w[:, t])).all()
 
 
-def slow_descent(G, g, alpha, b, sweeps):
+def channel(G, g, b, top=1):
+    gram, cross, codes = (np.array(v, np.float32) for v in (G, g, b))
+    scratch = [np.empty(len(b), np.float32) for _ in range(3)]
+    free_at = np.zeros(len(b), np.int32)
+    return Channel(
+        gram, np.diag(gram).copy(), cross, codes, scratch[0], np.float32(top), 0.0, free_at,
+        scratch[1], scratch[2],
+    )  # fmt: skip
+
+
+def plain_slow_descent(G, g, alpha, b, sweeps):
     """The annealed rule for one channel, in the plainest form."""
     for sweep in range(sweeps):
         mu = sweep / (sweeps - 1)
@@ -126,10 +123,9 @@ def test_annealing_is_its_stated_rule():
     for t in range(6):
         start = np.where(w[:, t] < 0, -1.0, 1.0)
         alpha = g[:, t] @ start / (start @ G @ start)
-        codes = start.astype(np.float32)
-        gram, cross = G.astype(np.float32), g[:, t].astype(np.float32)
-        _search._anneal(gram, cross, np.float32(alpha), 12, codes, np.empty(40, np.float32))
-        assert (codes == slow_descent(G, g[:, t], alpha, start, 12)).all()
+        c = channel(G, g[:, t], start)
+        slow_descent(c, np.float32(alpha), 12)
+        assert (c.b == plain_slow_descent(G, g[:, t], alpha, start, 12)).all()
 
 
 @pytest.mark.parametrize("method", SEARCHES)
@@ -324,7 +320,7 @@ NAN = np.array([[np.nan, 0.0], [0.0, 1.0]])
         (np.array([[0, 1], [1, 0]]), np.ones((2, 1)), {}, "negative eigenvalues"),
         (-np.eye(2), np.ones((2, 1)), {}, "negative eigenvalues"),
         (np.eye(2), np.ones((2, 1)), {"method": "magic"}, "'magic'.*one_opt"),
-        (np.eye(17), np.ones((17, 1)), {"method": "exact"}, "K is 17"),
+        (np.eye(17), np.ones((17, 1)), {"method": "exact"}, "K=17"),
         (np.eye(2), np.ones((2, 1)), {"steps": -1}, "steps=-1"),
         (np.eye(2), np.ones((2, 1)), {"damping": np.nan}, "damping=nan"),
     ],

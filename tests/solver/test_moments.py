@@ -181,13 +181,14 @@ def test_patches_are_spread_over_all_images():
     assert Moments(geometry, 2048)._per_image == 16
 
 
-def test_solution_bias_and_error_are_those_of_the_outputs():
+@pytest.mark.parametrize("bits", [1, 2])
+def test_solution_bias_and_error_are_those_of_the_outputs(bits):
     layer = built(layers.DepthwiseConv2D(3, depth_multiplier=2), 8, 8, 3)
     x = np.maximum(random_images(60, 8, 8, 3), 0)
     s = layer(x).numpy() + 5
     found = statistics(layer, x, s)
     geometry = patch_geometry(layer)
-    solution = solve(found.gram, found.cross)
+    solution = solve(found.gram, found.cross, bits=bits)
     layer.set_weights(
         [
             geometry.join_kernel(solution.codes * solution.scales[:, None]),
