@@ -27,12 +27,14 @@ def printable(text: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return bytes for people: 1,234 B, 12.3 kB, 4.56 MB (powers of 1000)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:,.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+    """Return bytes for people: 999 B, 12.3 kB, 4.56 MB (powers of 1000)."""
+    if count < 1000:
+        return f"{count:,.0f} B"
+    for unit in ("kB", "MB"):
         count /= 1000
-    raise AssertionError("unreachable")
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} GB"
 
 
 def amount(count: float) -> str:
@@ -52,3 +54,8 @@ def percent(share: float | None) -> str:
 def ratio(error: float | None) -> str:
     """Return a relative error with three digits, "–" for None."""
     return "–" if error is None else f"{error:.3f}"
+
+
+def shortened(name: str) -> str:
+    """Return the end of a name, 30 characters at most."""
+    return name if len(name) <= 30 else f"…{name[-29:]}"

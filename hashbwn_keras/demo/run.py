@@ -20,7 +20,7 @@ from hashbwn_keras.export import to_lce, to_tflite, verify
 from hashbwn_keras.files import staged_folder
 from hashbwn_keras.network.saving import save_model
 from hashbwn_keras.reporting.compare import report as compare
-from hashbwn_keras.reporting.data import Report
+from hashbwn_keras.reporting.report import Report
 from hashbwn_keras.runtime import Interpreter
 from hashbwn_keras.text import aligned, percent, size
 

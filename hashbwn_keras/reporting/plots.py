@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hashbwn_keras.reporting.data import LayerReport
-from hashbwn_keras.text import percent, ratio, size
+from hashbwn_keras.text import percent, ratio, shortened, size
 
 _WIDTH = 980
 _ROW = 22
@@ -23,7 +23,7 @@ class _Area(NamedTuple):
 
     @classmethod
     def of(cls, layers: Sequence[LayerReport], margin: float, largest: float) -> "_Area":
-        longest = max((len(_short(layer.name)) for layer in layers), default=0)
+        longest = max((len(shortened(layer.name)) for layer in layers), default=0)
         return cls(left=24 + 6.6 * longest, right=_WIDTH - margin, top=_nice(largest))
 
     def x(self, value: float) -> float:
@@ -136,10 +136,6 @@ def _nice(top: float) -> float:
     )
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"…{name[-29:]}"
-
-
 def _bar(kind: str, area: _Area, value: float, y: int) -> str:
     width = area.x(value) - area.left
     if value > 0:
@@ -150,7 +146,7 @@ def _bar(kind: str, area: _Area, value: float, y: int) -> str:
 def _row(layer: LayerReport, y: int, area: _Area, marks: str, value: str, about: str) -> str:
     """Return one row: name, marks, value on the right, and what a reader's pointer brings up."""
     kind = "" if layer.binary_weights else " class=soft"
-    name = escape(_short(layer.name))
+    name = escape(shortened(layer.name))
     return (
         f"<g><title>{escape(layer.name)}: {about}</title>"
         f'<text{kind} x="{area.left - 10:.1f}" y={y + 15} text-anchor=end>{name}</text>{marks}'

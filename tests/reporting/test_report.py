@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from compared import binarized
 
 import hashbwn_keras as hk
-from hashbwn_keras.network.layers import binary_form, has_binary_form
+from hashbwn_keras.network.layers import binary_form
 from hashbwn_keras.network.saving import set_recipe
-from hashbwn_keras.reporting import table
 
 L = tf_keras.layers
 
@@ -24,19 +24,6 @@ def classifier():
     x = L.Conv2D(6, 1, groups=2, name="grouped", activation="relu")(x)
     x = L.Flatten()(x)
     return tf_keras.Model(inputs, L.Dense(5, name="last")(x))
-
-
-def binarized(model, keep=("first",)):
-    """Binary layers with sign · mean, as quick as the report needs them."""
-
-    def clone(layer):
-        if has_binary_form(layer) and layer.name not in keep:
-            return binary_form(layer)
-        return type(layer).from_config(layer.get_config())
-
-    binary = tf_keras.models.clone_model(model, clone_function=clone)
-    binary.set_weights(model.get_weights())
-    return binary
 
 
 def images(count=10):
@@ -283,17 +270,3 @@ def test_page_is_well_formed_and_loads_nothing(whole_report):
     assert parser.seen.count("figure") == 4
     assert "first<b>" not in page
     assert "first&lt;b&gt;&amp;" in page
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, "0 B"), (999, "999 B"), (12345, "12.3 kB"), (46.7e6, "46.7 MB")]
-)
-def test_sizes_are_readable(count, expected):
-    assert table.size(count) == expected
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(7, "7"), (999.7, "1 k"), (40.6e6, "40.6 M"), (3e9, "3 G")]
-)
-def test_amounts_are_readable(count, expected):
-    assert table.amount(count) == expected
