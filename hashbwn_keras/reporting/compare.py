@@ -85,6 +85,7 @@ def report(
         layers=tuple(
             layer_report(pair, differences[pair.name].relative_error(), places[pair.name], recipe)
             for pair in pairs
+            if pair.name in places
         ),
         float_bytes=4 * float_model.count_params(),
         binary_bytes=4 * binary_model.count_params() - sum(map(saved_bytes, kernels)),

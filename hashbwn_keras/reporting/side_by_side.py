@@ -21,6 +21,8 @@ def side_by_side(
 ) -> Callable[[list[np.ndarray], int], Any]:
     """Return a compiled function: inputs -> outputs of both networks, moments and positions.
 
+    Moments and positions are by name of the layer, of those that are called at all.
+
     Layers are overheard while the graph is traced, so the graph frees each activation as soon as
     its moments are known, and nested, shared and wrapped layers need no special case.
     """
@@ -35,6 +37,8 @@ def side_by_side(
         part = images, tf.shape(inputs[0])[0]
         moments, positions = {}, {}
         for pair in pairs:
+            if not wanted[id(pair.wanted)] or not got[id(pair.got)]:
+                continue
             data_format = getattr(pair.wanted, "data_format", None)
             a = _channel_rows([y for _, y in wanted[id(pair.wanted)]], data_format, part)
             b = _channel_rows([y for _, y in got[id(pair.got)]], data_format, part)
@@ -84,13 +88,19 @@ def _channel_rows(
 
 @contextmanager
 def _overheard(layers: list[tf_keras.layers.Layer]) -> Iterator[dict[int, list[_Call]]]:
-    """Collect what ``layers`` get and return inside the block, by ``id`` of the layer."""
+    """Collect what ``layers`` get and return inside the block, by ``id`` of the layer.
+
+    Calls inside a loop of the graph, as of a recurrent layer, are not heard: what they return is
+    not known outside.
+    """
     heard: dict[int, list[_Call]] = {id(layer): [] for layer in layers}
+    graph = tf.compat.v1.get_default_graph()
 
     def listening(layer: tf_keras.layers.Layer, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = call(*args, **kwargs)
-            heard[id(layer)].append((args[0], result))
+            if tf.compat.v1.get_default_graph() is graph:
+                heard[id(layer)].append((args[0], result))
             return result
 
         return wrapper

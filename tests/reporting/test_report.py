@@ -148,6 +148,26 @@ def test_nested_shared_and_several_inputs_and_outputs():
         hk.report(model, binary, [a])
 
 
+def test_layers_in_a_loop_or_never_called_have_no_row():
+    class Odd(L.Layer):
+        def __init__(self, **settings):
+            super().__init__(**settings)
+            self.layers = [L.Dense(3, name="looped"), L.Dense(3, name="unused")]
+
+        def build(self, shape):
+            for layer in self.layers:
+                layer.build(shape)
+            super().build(shape)
+
+        def call(self, x):
+            return tf.map_fn(self.layers[0], x)
+
+    x = L.Input((4, 3))
+    model = tf_keras.Model(x, L.Dense(2, name="last")(Odd(name="odd")(x)))
+    result = hk.report(model, model, np.ones((5, 4, 3)))
+    assert [layer.name for layer in result.layers] == ["last"]
+
+
 def test_leaves_the_models_as_they_were():
     model = classifier()
     binary, x = binarized(model), images(3)
