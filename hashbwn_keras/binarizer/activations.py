@@ -1,11 +1,13 @@
 """Activations of all calibration images, kept in memory up to a bound and on disk beyond it."""
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hashbwn_keras.files import temporary_folder
 
 MEMORY_LIMIT = 2**30
 """Bytes of activations kept in memory, of both networks together; the rest goes to disk."""
@@ -22,7 +24,8 @@ class ActivationStore:
         self._limit = limit
         self._used = 0
         self._kept: dict[tuple[Any, int], NDArray | Path] = {}
-        self._folder: tempfile.TemporaryDirectory | None = None
+        self._folder: Path | None = None
+        self._cleanup = ExitStack()
         self._files = 0
 
     def __enter__(self) -> "ActivationStore":
@@ -30,8 +33,7 @@ class ActivationStore:
 
     def __exit__(self, *exception: Any) -> None:
         self._kept.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._cleanup.close()
 
     def put(self, key: Any, batch: int, value: NDArray) -> None:
         """Keep the value of tensor ``key`` for batch number ``batch``."""
@@ -40,8 +42,8 @@ class ActivationStore:
             self._kept[key, batch] = value
             return
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="hashbwn-")
-        path = Path(self._folder.name) / f"{self._files}.npy"
+            self._folder = self._cleanup.enter_context(temporary_folder())
+        path = self._folder / f"{self._files}.npy"
         self._files += 1
         np.save(path, value)
         self._kept[key, batch] = path

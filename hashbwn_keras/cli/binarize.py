@@ -9,7 +9,6 @@ from hashbwn_keras.cli.common import (
     add_json,
     add_shape,
     check_outputs,
-    load_model,
     load_tensorflow,
     write_json,
 )
@@ -43,13 +42,13 @@ def run(args: Namespace) -> int:
     """Binarise, save, and print a line for each layer."""
     load_tensorflow()
     import hashbwn_keras
-    from hashbwn_keras.cli import images
+    from hashbwn_keras.cli import images, models
     from hashbwn_keras.network import saving
     from hashbwn_keras.text import aligned, percent, ratio
 
     saving.check_model_path(args.output, args.overwrite)
     check_outputs(args)
-    model = load_model(args)
+    model = models.load_model(args)
     binary = hashbwn_keras.binarize(
         model,
         images.read(args, model).images if args.data else None,

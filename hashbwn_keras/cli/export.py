@@ -9,7 +9,6 @@ from hashbwn_keras.cli.common import (
     add_json,
     add_shape,
     check_outputs,
-    load_model,
     load_tensorflow,
     write_json,
 )
@@ -78,6 +77,7 @@ def run(args: Namespace) -> int:
 
 
 def _for_lce(args: Namespace) -> None:
+    from hashbwn_keras.cli import models
     from hashbwn_keras.export import to_lce
 
     integer = "int8" in (args.weights, args.activations)
@@ -87,7 +87,7 @@ def _for_lce(args: Namespace) -> None:
             "options."
         )
     to_lce(
-        load_model(args),
+        models.load_model(args),
         args.output,
         weights=args.weights,
         input_type=args.input_type,
@@ -97,10 +97,10 @@ def _for_lce(args: Namespace) -> None:
 
 
 def _for_tflite(args: Namespace) -> None:
-    from hashbwn_keras.cli import images
+    from hashbwn_keras.cli import images, models
     from hashbwn_keras.export import to_tflite
 
-    model = args.model if args.model.suffix == ".tflite" else load_model(args)
+    model = args.model if args.model.suffix == ".tflite" else models.load_model(args)
     if args.data and args.activations != "int8":
         raise HashBWNError("--data is for --activations int8: leave it out.")
     to_tflite(

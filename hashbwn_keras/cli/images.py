@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from hashbwn_keras.cli.common import sample_shapes
+from hashbwn_keras.cli.models import sample_shapes
 from hashbwn_keras.errors import HashBWNError
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")

@@ -9,9 +9,7 @@ from hashbwn_keras.cli.common import (
     add_custom_objects,
     add_overwrite,
     add_shape,
-    load_model,
     load_tensorflow,
-    random_inputs,
 )
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import atomic_write, check_writable
@@ -61,9 +59,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Convert, check, write, and print the layers; what fails a check is not written."""
     load_tensorflow()
+    from hashbwn_keras.cli import models
+
     check_writable(args.output, args.overwrite)
-    model = load_model(args)
-    inputs = None if args.no_verify else random_inputs(model, args.shape)
+    model = models.load_model(args)
+    inputs = None if args.no_verify else models.random_inputs(model, args.shape)
     print(_convert(args, model, inputs))
     return 0
 

@@ -10,7 +10,6 @@ from hashbwn_keras.cli.common import (
     add_json,
     add_shape,
     check_outputs,
-    load_model,
     load_tensorflow,
     write_json,
 )
@@ -56,9 +55,9 @@ def run(args: Namespace) -> int:
     check_outputs(args, args.html)
     load_tensorflow()
     import hashbwn_keras
-    from hashbwn_keras.cli import images
+    from hashbwn_keras.cli import images, models
 
-    float_model, binary_model = (load_model(args, path) for path in args.inputs)
+    float_model, binary_model = (models.load_model(args, path) for path in args.inputs)
     data = images.read(args, float_model)
     labels = images.load_labels(args.labels, args.max_images) if args.labels else data.labels
     result = hashbwn_keras.report(float_model, binary_model, data.images, labels)

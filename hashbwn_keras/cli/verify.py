@@ -4,15 +4,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hashbwn_keras.cli.common import (
-    RANDOM_INPUTS,
     add_custom_objects,
     add_data,
     add_json,
     add_shape,
     check_outputs,
-    load_model,
     load_tensorflow,
-    random_inputs,
     say,
     write_json,
 )
@@ -39,16 +36,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Compare and print; the status is 1 if the file does not hold what it should."""
     load_tensorflow()
-    from hashbwn_keras.cli import images
+    from hashbwn_keras.cli import images, models
     from hashbwn_keras.export import verify
 
     check_outputs(args)
-    model = load_model(args)
+    model = models.load_model(args)
     if args.data:
         inputs = images.read(args, model).images
     else:
-        say(f"hashbwn verify: no --data, so {RANDOM_INPUTS} random inputs are compared.")
-        inputs = random_inputs(model, args.shape)
+        say(f"hashbwn verify: no --data, so {models.RANDOM_INPUTS} random inputs are compared.")
+        inputs = models.random_inputs(model, args.shape)
     result = verify(model, args.file, inputs, tolerance=args.tolerance)
     print(result)
     write_json(args, result.to_dict())

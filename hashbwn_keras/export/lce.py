@@ -1,7 +1,6 @@
 """to_lce: a binarised Keras model to a file for Larq Compute Engine."""
 
 import os
-import tempfile
 import warnings
 from types import ModuleType
 
@@ -24,7 +23,7 @@ from hashbwn_keras.export.matching import (
     missing_layers,
     name_filters,
 )
-from hashbwn_keras.files import atomic_write, check_writable
+from hashbwn_keras.files import atomic_write, check_writable, temporary_folder
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
 from hashbwn_keras.tflite import encode
@@ -134,11 +133,11 @@ def _needs_lce(model: tf_keras.Model) -> bool:
 def _convert(model: tf_keras.Model, input_type: str, output_type: str, target: str) -> bytes:
     lce = _require_lce()
     # Not convert_keras_model: on failure it tries another way and hides why the first one failed.
-    with tempfile.TemporaryDirectory() as folder, quiet_conversion():
+    with temporary_folder() as folder, quiet_conversion():
         try:
             with_constant_kernels(model).save(folder, save_format="tf", include_optimizer=False)
             return lce.convert_saved_model(
-                folder,
+                str(folder),
                 inference_input_type=tf.as_dtype(input_type),
                 inference_output_type=tf.as_dtype(output_type),
                 target=target,
