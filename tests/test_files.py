@@ -1,10 +1,23 @@
+import errno
+import fcntl
 import os
+import signal
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from hashbwn_keras import files
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.files import atomic_write, check_writable, staged, staged_folder
+from hashbwn_keras.files import (
+    atomic_write,
+    check_writable,
+    staged,
+    staged_folder,
+    temporary_folder,
+)
 
 
 def names(folder):
@@ -91,3 +104,95 @@ def test_folder_with_files_is_kept_unless_allowed(tmp_path):
     assert names(tmp_path / "out") == ["a", "mine"]
     with pytest.raises(HashBWNError, match="is a file"), staged_folder(tmp_path / "out" / "a"):
         pytest.fail("not reached")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from hashbwn_keras.files import temporary_folder
+with temporary_folder(Path(sys.argv[1]), "spill-") as folder:
+    (folder / "large").write_text("")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start(folder):
+    root = str(Path(files.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": root},
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_folder_of_a_killed_process_goes_with_the_next_start(tmp_path):
+    (tmp_path / "spill-mine").mkdir()  # no folder of ours
+    process, living = start(tmp_path)
+    killed, left = start(tmp_path)
+    with process, killed:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert left.exists()
+        with temporary_folder(tmp_path, "spill-") as mine:
+            assert names(tmp_path) == sorted(["spill-mine", living.name, mine.name])
+        process.stdin.close()
+    assert names(tmp_path) == ["spill-mine"]
+
+
+def test_draft_of_a_killed_process_goes_with_the_next_write(tmp_path):
+    left = tmp_path / ".model.keras.abc.draft"
+    left.mkdir()
+    (left / "model.keras").write_text("half")
+    other = tmp_path / ".model.keras.recipe.json.abc"
+    other.mkdir()
+    atomic_write(tmp_path / "model.keras", b"whole")
+    assert names(tmp_path) == [other.name, "model.keras"]
+
+
+def test_names_are_no_patterns(tmp_path):
+    kept = tmp_path / ".abc.x.draft"
+    kept.mkdir()
+    atomic_write(tmp_path / "[a]*", b"1")
+    assert names(tmp_path) == [kept.name, "[a]*"]
+
+
+def test_works_where_there_are_no_locks(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    left = tmp_path / ".a.abc.draft"
+    left.mkdir()
+    atomic_write(tmp_path / "a", b"1")
+    assert names(tmp_path) == [left.name, "a"]  # nobody knows whether it is in use
+
+
+def test_a_sweep_between_making_and_locking_makes_another_folder(tmp_path, monkeypatch):
+    real, made = files.tempfile.mkdtemp, []
+
+    def swept(**options):
+        made.append(Path(real(**options)))
+        if len(made) == 1:  # a sweep removed it
+            made[0].rmdir()
+        elif len(made) == 2:  # a sweep holds it
+            held.append(os.open(made[1], os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return str(made[-1])
+
+    held: list[int] = []
+    monkeypatch.setattr(files.tempfile, "mkdtemp", swept)
+    with temporary_folder(tmp_path) as folder:
+        assert folder == made[2]
+    os.close(held[0])
+
+
+def test_links_and_files_are_not_swept(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".a.link.draft").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".a.file.draft").write_text("")
+    atomic_write(tmp_path / "a", b"1")
+    assert len(names(tmp_path)) == 4

@@ -1,5 +1,6 @@
 """Running a command so that whatever goes wrong is one sentence and leaves nothing behind."""
 
+import io
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         where one ended it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no text
     with warnings.catch_warnings(), _signals_raised():
         warnings.simplefilter("ignore")  # other packages' advice to programmers
         warnings.filterwarnings("default", module="hashbwn_keras")

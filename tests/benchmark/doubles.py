@@ -15,6 +15,29 @@ from adb_device import AdbDevice
 # The "device" runs this interpreter, which has the runtimes, as its python3.
 DEVICE_PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
+# Stands for the benchmark_model that a user has: checks its options, prints what the real one
+# prints, with the numbers of TensorFlow's own output.
+BENCHMARK_MODEL = """#!/bin/sh
+for option in "$@"; do
+  case $option in
+    --graph=*) [ -r "${option#--graph=}" ] || { echo 'ERROR: Could not open graph.'; exit 1; };;
+    --num_runs=*) runs=${option#--num_runs=};;
+    --external_delegate_path=*) library=${option#--external_delegate_path=};;
+  esac
+done
+echo 'INFO: STARTING!' >&2
+[ -n "$library" ] && echo "INFO: EXTERNAL delegate created." && echo "INFO: Replacing 7 out of \
+31 node(s) with delegate (HashBWN) node, yielding 14 partitions for subgraph 0."
+echo 'INFO: Initialized session in 92.318ms.'
+echo 'INFO: count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613'
+echo
+echo "INFO: count=$runs first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583"
+echo
+echo 'INFO: Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg): 211669, \
+Inference (avg): 145528'
+echo 'INFO: Overall peak memory footprint (MB) via periodic monitoring: 81.5'
+"""
+
 
 def dress(device: AdbDevice) -> None:
     """Give the double the programs every phone has."""
@@ -112,3 +135,31 @@ def wrap_ssh(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+
+
+def install_app(phone: AdbDevice) -> None:
+    """A stand-in that splits its arguments as the app does and logs the real app's lines."""
+    phone.install("pm", "#!/bin/sh\necho package:/data/app/base.apk\n")
+    phone.install(
+        "am",
+        f"""#!/bin/sh
+[ "$1" = force-stop ] && touch {phone.bin}/stopped && exit 0
+[ "$1 $2 $3 $4 $5 $6" = "start -S -n org.tensorflow.lite.benchmark/.BenchmarkModelActivity \
+--es args" ] || exit 1
+case $7 in '"'*'"') ;; *) exit 1;; esac
+words=${{7#?}}; words=${{words%?}}
+for option in $words; do
+  case $option in --graph=*) graph=${{option#--graph=}};; esac
+done
+tag() {{ echo "07-14 13:14:56.520 22838 22838 I tflite  : $1" >> {phone.bin}/log; }}
+tag "Num threads: [1]"; tag "Graph: [$graph]"
+tag "count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613 p5=199462 \
+median=200386 p95=235158"
+tag "count=25 first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583 p5=140545 \
+median=141253 p95=187533"
+tag "Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg): 211669, \
+Inference (avg): 145528"
+tag "Memory footprint delta from the start of the tool (MB): init=54.2852 overall=73.4102"
+""",
+    )
+    phone.install("logcat", f"#!/bin/sh\ncat {phone.bin}/log\n")

@@ -5,33 +5,13 @@ from pathlib import Path
 
 import pytest
 from adb_device import TMP, AdbDevice
+from doubles import BENCHMARK_MODEL, install_app
 from failures import assert_clean, fails, wait_until_it_runs
 
 from hashbwn_keras.benchmark import measure
 from hashbwn_keras.benchmark.plan import Plan
 
-# Stands for the benchmark_model that a user has: checks its options, prints what the real one
-# prints, with the numbers of TensorFlow's own output.
-BENCHMARK_MODEL = """#!/bin/sh
-for option in "$@"; do
-  case $option in
-    --graph=*) [ -r "${option#--graph=}" ] || { echo 'ERROR: Could not open graph.'; exit 1; };;
-    --num_runs=*) runs=${option#--num_runs=};;
-    --external_delegate_path=*) library=${option#--external_delegate_path=};;
-  esac
-done
-echo 'INFO: STARTING!' >&2
-[ -n "$library" ] && echo "INFO: EXTERNAL delegate created." && echo "INFO: Replacing 7 out of \
-31 node(s) with delegate (HashBWN) node, yielding 14 partitions for subgraph 0."
-echo 'INFO: Initialized session in 92.318ms.'
-echo 'INFO: count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613'
-echo
-echo "INFO: count=$runs first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583"
-echo
-echo 'INFO: Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg): 211669, \
-Inference (avg): 145528'
-echo 'INFO: Overall peak memory footprint (MB) via periodic monitoring: 81.5'
-"""
+pytestmark = pytest.mark.devices
 
 
 def test_runner_on_the_phone(phone: AdbDevice, toy: Path) -> None:
@@ -86,7 +66,7 @@ def test_binary_that_lies_on_the_phone_is_found(phone: AdbDevice, toy: Path) -> 
 
 
 def test_benchmark_app(phone: AdbDevice, toy: Path) -> None:
-    _install_app(phone)
+    install_app(phone)
     (result,) = measure.benchmark(Plan([toy], "android", runs=6, rounds=2))
     assert result.runtime.tool == "Android benchmark app"
     assert result.latency.avg_ms == pytest.approx(145.528)
@@ -96,34 +76,6 @@ def test_benchmark_app(phone: AdbDevice, toy: Path) -> None:
     fails("loads no delegates", [toy], "android", delegates=("some.so",))
     assert (phone.bin / "stopped").exists()
     assert_clean(phone.root)
-
-
-def _install_app(phone: AdbDevice) -> None:
-    """A stand-in that splits its arguments as the app does and logs the real app's lines."""
-    phone.install("pm", "#!/bin/sh\necho package:/data/app/base.apk\n")
-    phone.install(
-        "am",
-        f"""#!/bin/sh
-[ "$1" = force-stop ] && touch {phone.bin}/stopped && exit 0
-[ "$1 $2 $3 $4 $5 $6" = "start -S -n org.tensorflow.lite.benchmark/.BenchmarkModelActivity \
---es args" ] || exit 1
-case $7 in '"'*'"') ;; *) exit 1;; esac
-words=${{7#?}}; words=${{words%?}}
-for option in $words; do
-  case $option in --graph=*) graph=${{option#--graph=}};; esac
-done
-tag() {{ echo "07-14 13:14:56.520 22838 22838 I tflite  : $1" >> {phone.bin}/log; }}
-tag "Num threads: [1]"; tag "Graph: [$graph]"
-tag "count=3 first=235158 curr=200386 min=199462 max=235158 avg=211669 std=16613 p5=199462 \
-median=200386 p95=235158"
-tag "count=25 first=187533 curr=140990 min=140071 max=195121 avg=145528 std=13583 p5=140545 \
-median=141253 p95=187533"
-tag "Inference timings in us: Init: 92318, First inference: 235158, Warmup (avg): 211669, \
-Inference (avg): 145528"
-tag "Memory footprint delta from the start of the tool (MB): init=54.2852 overall=73.4102"
-""",
-    )
-    phone.install("logcat", f"#!/bin/sh\ncat {phone.bin}/log\n")
 
 
 def test_no_phone(adb_server: None, toy: Path) -> None:

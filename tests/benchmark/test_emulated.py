@@ -65,6 +65,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
     return paths
 
 
+@pytest.mark.devices
 @needs_root
 def test_equal_to_x86(files: dict[str, Path], library: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="the extra 'litert' is not installed")
@@ -87,6 +88,7 @@ def _ours(library: Path | None) -> Path | None:
     return Path(runtime.delegate_path()) if library else None
 
 
+@pytest.mark.devices
 @needs_root
 def test_counts_are_labelled_and_times_are_refused(files: dict[str, Path]) -> None:
     (result,) = measure.benchmark(

@@ -29,6 +29,7 @@ def programs(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.devices
 def test_push(phone: AdbDevice, programs: list[Path]) -> None:
     phone.install("pm", f'#!/bin/sh\necho "$@" >> {phone.bin}/asked\necho Success\n')
     done = run("android/push.sh", "-s", phone.serial, *programs)
@@ -43,6 +44,7 @@ def test_push(phone: AdbDevice, programs: list[Path]) -> None:
     assert {"-r", "-d", "-g"} < set(words)
 
 
+@pytest.mark.devices
 def test_push_refuses(phone: AdbDevice, programs: list[Path], tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("")
@@ -59,6 +61,7 @@ def test_push_refuses(phone: AdbDevice, programs: list[Path], tmp_path: Path) ->
         assert not list(phone.root.iterdir())  # nothing is pushed before all is checked
 
 
+@pytest.mark.devices
 def test_setup_of_a_pi_refuses(pi: SshHost, monkeypatch: pytest.MonkeyPatch) -> None:
     pi.install("getconf", "#!/bin/sh\necho 32\n")
     command = ["ssh", *_address(pi), "sh", "-s"]

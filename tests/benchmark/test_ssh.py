@@ -14,6 +14,8 @@ from failures import assert_clean, fails, wait_until_it_runs
 from hashbwn_keras.benchmark import measure
 from hashbwn_keras.benchmark.plan import Plan
 
+pytestmark = pytest.mark.devices
+
 
 def test_runner_over_ssh(pi: SshHost, toy: Path) -> None:
     pi.install(

@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 from hashbwn_keras.benchmark import parse
+from hashbwn_keras.benchmark.machines.guarded import Guarded
 from hashbwn_keras.benchmark.machines.machine import plain_name
-from hashbwn_keras.benchmark.machines.remote import Remote
 from hashbwn_keras.errors import HashBWNError
 
 
-class Android(Remote):
+class Android(Guarded):
     """A device that ``adb devices`` lists.
 
     Args:
@@ -58,6 +58,7 @@ class Android(Remote):
             [self.adb, "-s", self.serial, "push", str(path.resolve()), target],
             capture_output=True,
             text=True,
+            errors="replace",
             stdin=subprocess.DEVNULL,
         )
         if done.returncode == 0:

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hashbwn_keras.benchmark import parse
+from hashbwn_keras.benchmark.machines.guarded import Guarded
 from hashbwn_keras.benchmark.machines.machine import plain_name, quote
-from hashbwn_keras.benchmark.machines.remote import Remote
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import temporary_folder
 
@@ -23,7 +23,7 @@ _OPTIONS = [
 ]
 
 
-class Ssh(Remote):
+class Ssh(Guarded):
     """The machine at ``ssh://[user@]host[:port]``.
 
     One connection carries everything, so a password is asked for once, by ssh itself.

@@ -1,4 +1,4 @@
-"""A machine at the other end of a cable or network, which cleans up by itself."""
+"""Machines that clean up by themselves, whatever happens to us or to the way there."""
 
 import subprocess
 from abc import abstractmethod
@@ -15,22 +15,21 @@ _READY = "HASHBWN_READY"
 _GONE = "HASHBWN_GONE"
 
 
-class Remote(Machine):
-    """A device at the other end of a cable or network.
+class Guarded(Machine):
+    """A machine that cleans up by itself.
 
-    While a workspace is open, a *guard* runs on the device: a shell that waits for a word or the
-    end of its input, kills what was started in the folder, and removes the folder. When the cable
-    is pulled, the network dies, or this process is killed, the guard's input ends, so that the
-    device cleans up by itself. What a guard left that was killed itself, or lost power, the next
-    one removes.
+    While a workspace is open, a *guard* runs there: a shell that waits for a word or the end of its
+    input, kills what was started in the folder, and removes the folder. When the cable is pulled,
+    the network dies, or this process is killed, the guard's input ends. What a guard left that was
+    killed itself, or lost power, the next one removes.
     """
 
-    base: str  # where the folder is made, as the device's shell writes it
+    base: str  # where the folder is made, as the machine's shell writes it
     mode = "700"
 
     @abstractmethod
     def refused(self, stderr: str) -> HashBWNError:
-        """Return the error for a device that cannot be reached at all."""
+        """Return the error for a machine that cannot be reached at all."""
 
     def guard_argv(self, script: str) -> list[str]:
         """Return the command that starts the guard: the first one to reach the device."""
@@ -46,11 +45,12 @@ class Remote(Machine):
 
     def _start_guard(self) -> "tuple[subprocess.Popen[str], str]":
         script = f"""
-for left in "{self.base}"/hashbwn-*/guard; do
+base={self.base}
+for left in "$base"/hashbwn-*/guard; do
   folder=${{left%/guard}}
   [ -f "$left" ] && ! kill -0 $(cat "$left") 2>/dev/null && {{ {_clean_up('"$folder"')}; }}
 done
-folder={self.base}/hashbwn-{token_hex(6)}
+folder=$base/hashbwn-{token_hex(6)}
 mkdir -m {self.mode} "$folder" || exit 1
 echo $$ > "$folder/guard"
 end() {{
