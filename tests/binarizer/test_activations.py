@@ -11,7 +11,7 @@ def test_store_spills_what_exceeds_the_limit_and_cleans_up():
     with ActivationStore(limit=900) as store:
         for (key, i), value in values.items():
             store.put(key, i, value)
-        folder = store._folder.name
+        folder = str(store._folder)
         assert len(list(tf.io.gfile.listdir(folder))) == 4
         for (key, i), value in values.items():
             np.testing.assert_array_equal(store.get(key, i), value)
