@@ -33,6 +33,7 @@ _HOME = {
     "report": "reporting.compare",
     "save_model": "network.saving",
     "to_keras2": "network.keras3",
+    "to_keras3": "network.keras3.back",
 }
 _MODULES = (
     "export",

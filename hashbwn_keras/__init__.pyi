@@ -12,6 +12,7 @@ from hashbwn_keras import (
 from hashbwn_keras.binarizer.binarize import binarize as binarize
 from hashbwn_keras.errors import HashBWNError as HashBWNError
 from hashbwn_keras.network.keras3 import to_keras2 as to_keras2
+from hashbwn_keras.network.keras3.back import to_keras3 as to_keras3
 from hashbwn_keras.network.layers import (
     HashBinaryConv2D as HashBinaryConv2D,
     HashBinaryDense as HashBinaryDense,

@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ Custom = Mapping[str, Any]
 
 _log = logging.getLogger("hashbwn_keras")
 
-_UNSET = (None, "channels_last")
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 _NOT_COMPUTED_WITH = {"seed", "quantization_config", "flash_attention", "use_cudnn", "adapt_size"}
 """Arguments that change no value of the network in inference."""
@@ -106,8 +106,10 @@ def _lambda(layer: Any) -> Any:
 def _arguments(layer: Any, target: type, custom: Custom) -> dict[str, Any]:
     """The arguments of a layer of Keras 3 as ``target``, a class of Keras 2, takes them."""
     renamed = _RENAMED.get(target.__name__, {})
-    known = _parameters(target) | {"name", "trainable", "dtype"}
-    defaults = _defaults(type(layer))
+    import keras
+
+    known = parameters_of(target)
+    defaults = parameters_of(type(layer), keras.layers.Layer)
     arguments = {}
     for key, value in _full_config(layer).items():
         name = renamed.get(key, key)
@@ -115,7 +117,7 @@ def _arguments(layer: Any, target: type, custom: Custom) -> dict[str, Any]:
             value = _value(layer, key, value, custom)
             if value is not _LEFT_OUT:
                 arguments[name] = value
-        elif key not in _NOT_COMPUTED_WITH and value not in (*_UNSET, defaults.get(key, False)):
+        elif key not in _NOT_COMPUTED_WITH and not is_unset(value, defaults.get(key, False)):
             raise HashBWNError(
                 f"Layer {layer.name!r} has {key}={value!r}, which {target.__name__} of Keras 2 "
                 "lacks: give hashbwn_keras.to_keras2 custom_objects="
@@ -141,19 +143,30 @@ def _full_config(layer: Any) -> dict[str, Any]:
     return config
 
 
-def _parameters(target: type) -> set[str]:
-    found: set[str] = set()
+def is_unset(value: Any, default: Any) -> bool:
+    """Whether an argument has the value that it has where nobody gave one."""
+    return value is None or value == "channels_last" or value == default
+
+
+@cache
+def parameters_of(target: type, base: type = tf_keras.layers.Layer) -> dict[str, Any]:
+    """The arguments of a class of layers, those that it inherits included, and their defaults.
+
+    Args:
+        target: the class.
+        base: where its parents end: the class that has ``name``, ``trainable`` and ``dtype``.
+    """
+    found: dict[str, Any] = {}
     for kind in target.__mro__:
-        if kind is tf_keras.layers.Layer:
+        if kind is base:
+            return {"name": None, "trainable": True, "dtype": None, **found}
+        if "__init__" not in vars(kind):
+            continue
+        parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
+        found = {**{p.name: p.default for p in parameters if p.name != "self"}, **found}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-        if "__init__" in vars(kind):
-            found |= set(inspect.signature(vars(kind)["__init__"]).parameters)
-    return found - {"self", "args", "kwargs"}
-
-
-def _defaults(kind: type) -> dict[str, Any]:
-    parameters = inspect.signature(kind).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+    return found
 
 
 _LEFT_OUT = object()
@@ -191,7 +204,7 @@ def _object(layer: Any, key: str, value: dict[str, Any], custom: Custom) -> Any:
     ):
         kind = custom.get(name) or getattr(module, name, None)
         if isinstance(found, base) and kind is not None:
-            known = _parameters(kind)
+            known = parameters_of(kind)
             return kind(**{k: v for k, v in found.get_config().items() if k in known})
     if isinstance(found, keras.initializers.Initializer):
         return _LEFT_OUT  # the weights have their values already
