@@ -165,7 +165,8 @@ def _arguments(layer: Any, kind: Any, target: Any) -> dict[str, Any]:
 
     renamed = {"alpha": "negative_slope"} if kind.__name__ == "LeakyReLU" else {}
     known = parameters_of(target, keras.layers.Layer)
-    defaults = parameters_of(type(layer))
+    own_kind: Any = type(layer)
+    defaults = parameters_of(own_kind)
     arguments = {}
     for key, value in _full_config(layer).items():
         name = renamed.get(key, key)

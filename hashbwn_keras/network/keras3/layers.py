@@ -109,7 +109,8 @@ def _arguments(layer: Any, target: type, custom: Custom) -> dict[str, Any]:
     import keras
 
     known = parameters_of(target)
-    defaults = parameters_of(type(layer), keras.layers.Layer)
+    kind: Any = type(layer)
+    defaults = parameters_of(kind, keras.layers.Layer)
     arguments = {}
     for key, value in _full_config(layer).items():
         name = renamed.get(key, key)
