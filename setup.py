@@ -1,6 +1,11 @@
-"""What setup.cfg cannot hold: the native library, built where a C compiler is there."""
+"""What setup.cfg cannot hold: the native library, built where a C compiler is there.
+
+``HASHBWN_TARGET=aarch64-linux`` makes a wheel for that machine instead, with ziglang and for every
+Linux with glibc 2.17; ``HASHBWN_TARGET=none`` one without the library, for every machine.
+"""
 
 import importlib.util
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,9 +31,14 @@ def _compiling():
 
 
 compiling = _compiling()
+TARGET = os.environ.get("HASHBWN_TARGET", "")
+if TARGET not in ("", "none", *compiling.TARGETS):
+    sys.exit(f"HASHBWN_TARGET={TARGET} is not among none, {', '.join(compiling.TARGETS)}.")
 
 
 def _can_build() -> bool:
+    if TARGET:
+        return TARGET != "none"
     return compiling.host_compiler() is not None and compiling.host_target() in compiling.TARGETS
 
 
@@ -44,6 +54,12 @@ class BuildWithLibrary(build_py):
             target = runtime / "native" / path.relative_to(HERE / "tflite")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+        if TARGET == "none":
+            return
+        if TARGET:
+            compiling.cross_compiler(TARGET)  # raises: no wheel without what was asked for
+            compiling.compile_library(HERE / "tflite", runtime / compiling.LIBRARY, TARGET)
+            return
         if not _can_build():
             print(
                 "hashbwn_keras: no C compiler for this machine, installing without the native "
@@ -62,6 +78,9 @@ class PlatformWheel(bdist_wheel):
 
     def get_tag(self):
         python, abi, machine = super().get_tag()
+        if TARGET and _can_build():
+            processor = TARGET.partition("-")[0]
+            machine = f"manylinux_2_17_{processor}.manylinux2014_{processor}"
         return ("py3", "none", machine) if _can_build() else (python, abi, machine)
 
 

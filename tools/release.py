@@ -151,7 +151,9 @@ def release(out: Path, python: Path) -> list[str]:
             said.append(check_manylinux(python, wheel))
         lines.append(f"{wheel.name}  {', '.join(said)}")
     lines.append(build_aar(python, out))
-    sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}" for p in sorted(out.iterdir())]
+    sums = [
+        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}" for p in sorted(out.iterdir())
+    ]
     (out / "SHA256SUMS").write_text("\n".join(sums) + "\n")
     return lines
 

@@ -13,7 +13,8 @@ LIBRARY = "libhashbwn.so"
 _FOLDERS = ("kernels", "delegate")
 _SUFFIXES = (".c", ".h", ".inc")
 # -O3 for the vectoriser; no -march: every instruction set is chosen function by function, at run
-# time. No errno from rounding functions, so that they become one instruction.
+# time. No errno from rounding functions, so that they become one instruction. -s: no symbols but the
+# exported ones, a fifth of the size.
 FLAGS = [
     "-std=gnu11",
     "-O3",
@@ -22,9 +23,11 @@ FLAGS = [
     "-fvisibility=hidden",
     "-DNDEBUG",
     "-shared",
+    "-s",
 ]
 TARGETS = {"x86_64-linux": "x86_64-linux-gnu.2.17", "aarch64-linux": "aarch64-linux-gnu.2.17"}
-ANDROID = "aarch64-android"
+ANDROID = {"aarch64-android": "arm64-v8a", "x86_64-android": "x86_64"}
+"""Targets and Android's names of their processors."""
 
 
 class CompileError(Exception):
@@ -95,6 +98,17 @@ def cross_compiler(target: str) -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[target]]
 
 
+def _compiler(target: str) -> list[str] | None:
+    """What compiles for a target that was asked for: ziglang, whose libraries run on older systems
+    than this one, or for this machine its own compiler."""
+    try:
+        return cross_compiler(target)
+    except CompileError:
+        if target != host_target():
+            raise
+        return host_compiler()
+
+
 def compile_library(root: Path, out: Path, target: str | None = None) -> None:
     """Compiles the sources under ``root`` to the shared library ``out``, whole or not at all.
 
@@ -103,12 +117,17 @@ def compile_library(root: Path, out: Path, target: str | None = None) -> None:
     Raises:
         CompileError: the target is not known, no compiler was found, or it failed.
     """
-    host = host_target()
+    host, asked = host_target(), target is not None
     target = target or host
+    if target == host and host not in TARGETS:
+        raise CompileError(
+            f"There are no native kernels for {host}, only for {' and '.join(TARGETS)} and "
+            "Android; files run here on the interpreter's own kernels."
+        )
     if target not in TARGETS:
-        known = ", ".join(sorted([*TARGETS, ANDROID]))
+        known = ", ".join(sorted([*TARGETS, *ANDROID]))
         raise CompileError(f"{target} is not among the targets {known}.")
-    compiler = host_compiler() if target == host else cross_compiler(target)
+    compiler = _compiler(target) if asked else host_compiler()
     if compiler is None:
         raise CompileError("No C compiler was found: install gcc or clang, or set CC.")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

@@ -56,10 +56,11 @@ def build(
     """Builds the shared library for this or another machine.
 
     Args:
-        target: ``"x86_64-linux"`` or ``"aarch64-linux"``; None for this machine. Another machine's
-            needs the ziglang package (the ``cross`` extra) and runs from glibc 2.17 on.
-            ``"aarch64-android"`` takes the NDK that ``ANDROID_NDK_HOME`` names; without one,
-            ziglang builds it experimentally (:mod:`hashbwn_keras.runtime.android`).
+        target: ``"x86_64-linux"`` or ``"aarch64-linux"``; None for this machine. A target that is
+            named runs from glibc 2.17 on where the ziglang package (the ``cross`` extra) is
+            installed, which every machine but this one needs. ``"aarch64-android"`` and
+            ``"x86_64-android"`` take the NDK that ``ANDROID_NDK_HOME`` names; without one,
+            ziglang builds them experimentally (:mod:`hashbwn_keras.runtime.android`).
         out: where to put it; ``libhashbwn-<target>.so`` in the current folder by default.
         overwrite: whether a file at ``out`` may be replaced.
 
@@ -76,8 +77,8 @@ def build(
     name = f"libhashbwn-{target or compiling.host_target()}.so"
     path = check_writable(name if out is None else out, overwrite)
     try:
-        if target == compiling.ANDROID:
-            android.compile_library(root, path)
+        if target in compiling.ANDROID:
+            android.compile_library(root, path, target)
         else:
             compiling.compile_library(root, path, target)
     except compiling.CompileError as error:

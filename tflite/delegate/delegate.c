@@ -6,21 +6,17 @@
 #include <string.h>
 
 #include "../kernels/services.h"
+#include "hashbwn_delegate.h"
 #include "layer.h"
-
-typedef struct {
-  int threads;  // 0: as the interpreter was asked for
-  bool verbose, force;
-} options;
+#include "plugin.h"
 
 // Shared by the claimed layers of one graph, which the runtime runs one after the other.
 typedef struct {
   atomic_int users;
-  int threads;
+  hb_plugin *plugin;
   hb_pool *pool;
   void *workspace;
   size_t workspace_bytes;
-  bool verbose;
 } graph_state;
 
 typedef struct {
@@ -39,13 +35,12 @@ static _Thread_local struct {
 } handed_over;
 static _Thread_local int claimed_last;
 
-// Layers claimed by the delegate applied last in this thread.
-HB_API int hashbwn_claimed(void);
 int hashbwn_claimed(void) { return claimed_last; }
 
 static void release_state(graph_state *s) {
   if (!s || atomic_fetch_sub(&s->users, 1) != 1) return;
   hb_pool_destroy(s->pool);
+  hb_plugin_release(s->plugin);
   free(s->workspace);
   free(s);
 }
@@ -196,31 +191,35 @@ static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_laye
   return status;
 }
 
-static graph_state *make_state(const tfl_context *c, const options *o) {
+static graph_state *make_state(const tfl_context *c, hb_plugin *plugin) {
   graph_state *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   atomic_init(&s->users, 1);
-  int threads = o->threads ? o->threads : c->recommended_num_threads;
+  s->plugin = plugin;
+  hb_plugin_retain(plugin);
+  int threads = plugin->threads ? plugin->threads : c->recommended_num_threads;
   if (threads < 1) threads = 1;
   if (threads > HB_MAX_THREADS) threads = HB_MAX_THREADS;
-  s->verbose = o->verbose;
   if (threads > 1) s->pool = hb_pool_create(threads);  // NULL: one thread, still correct
   return s;
 }
 
+static void say_claim(const hb_layer *l, int node, const char *reason) {
+  if (l)
+    hb_say("operator %d claimed: %s %dx%dx%d -> %d, %s", node, l->is_conv ? "convolution" : "dense",
+           l->k_h, l->k_w, l->in_c, l->out_c, l->is_float ? "float32" : "int8");
+  else if (reason)
+    hb_say("operator %d left to the runtime: %s", node, reason);
+}
+
 static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const int *nodes,
                      int count, graph_state *state) {
-  const options *o = d->data;
+  const hb_plugin *plugin = state->plugin;
   int status = TFL_OK;
   for (int i = 0; i < count && status == TFL_OK; ++i) {
     const char *reason;
-    hb_layer *l = hb_layer_read(g, nodes[i], o->force, &reason);
-    if (o->verbose && l)
-      fprintf(stderr, "hashbwn: operator %d claimed: %s %dx%dx%d -> %d, %s\n", nodes[i],
-              l->is_conv ? "convolution" : "dense", l->k_h, l->k_w, l->in_c, l->out_c,
-              l->is_float ? "float32" : "int8");
-    else if (o->verbose && reason)
-      fprintf(stderr, "hashbwn: operator %d left to the runtime: %s\n", nodes[i], reason);
+    hb_layer *l = hb_layer_read(g, nodes[i], plugin->force, &reason);
+    if (plugin->verbose) say_claim(l, nodes[i], reason);
     if (!l) continue;
     status = hand_over(c, g, d, l, state);
     claimed_last += status == TFL_OK;
@@ -228,69 +227,23 @@ static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const i
   return status;
 }
 
-static int delegate_prepare(tfl_context *c, tfl_delegate *d) {
+int hb_delegate_prepare(tfl_context *c, tfl_delegate *d) {
+  hb_plugin *plugin = d->data;
   tfl_ints *plan;
   claimed_last = 0;
+  if (atomic_load(&plugin->closed))
+    return fail(c, "the delegate was closed before its interpreter");
   if (c->get_execution_plan(c, &plan) != TFL_OK || !plan) return TFL_ERROR;
   const int count = plan->size;
   int *nodes = malloc(((size_t)count + 1) * sizeof *nodes);
   hb_graph g;
   if (!nodes || !hb_graph_init(&g, c, plan)) return free(nodes), fail(c, "no memory for a graph");
   memcpy(nodes, plan->data, (size_t)count * sizeof *nodes);  // the plan changes as layers go
-  graph_state *state = make_state(c, d->data);
+  graph_state *state = make_state(c, plugin);
   const int status = state ? claim_all(c, d, &g, nodes, count, state) : TFL_ERROR;
+  atomic_store(&plugin->taken, claimed_last);
   release_state(state);
   hb_graph_release(&g);
   free(nodes);
   return status;
-}
-
-// One option; false with a sentence in `why`.
-static bool read_option(options *o, const char *key, const char *value, char why[160]) {
-  char *end;
-  const long n = strtol(value, &end, 10);
-  const bool number = *value && !*end;
-  if (strcmp(key, "num_threads") == 0 && number && n >= 1 && n <= HB_MAX_THREADS) {
-    o->threads = (int)n;
-  } else if (strcmp(key, "verbose") == 0 && number && (n == 0 || n == 1)) {
-    o->verbose = n;
-  } else if (strcmp(key, "force") == 0 && number && (n == 0 || n == 1)) {
-    o->force = n;
-  } else {
-    snprintf(why, 160,
-             "hashbwn: option %.40s=%.40s is not known; use num_threads=1..%d, verbose=0|1 or "
-             "force=0|1",
-             key, value, HB_MAX_THREADS);
-    return false;
-  }
-  return true;
-}
-
-HB_API tfl_delegate *tflite_plugin_create_delegate(const char *const *keys,
-                                                   const char *const *values, size_t count,
-                                                   void (*report_error)(const char *));
-tfl_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
-                                            size_t count, void (*report_error)(const char *)) {
-  options *o = calloc(1, sizeof *o);
-  tfl_delegate *d = calloc(1, sizeof *d);
-  char why[160] = "hashbwn: no memory for a delegate";
-  bool ok = o && d;
-  for (size_t i = 0; ok && i < count; ++i) ok = read_option(o, keys[i], values[i], why);
-  if (!ok) {
-    if (report_error) report_error(why);
-    free(o);
-    free(d);
-    return NULL;
-  }
-  d->data = o;
-  d->prepare = delegate_prepare;
-  d->flags = TFL_DELEGATE_ALLOWS_DYNAMIC_TENSORS;
-  return d;
-}
-
-HB_API void tflite_plugin_destroy_delegate(tfl_delegate *d);
-void tflite_plugin_destroy_delegate(tfl_delegate *d) {
-  if (!d) return;
-  free(d->data);
-  free(d);
 }

@@ -42,7 +42,7 @@ typedef struct {
   int32_t quantized_dimension;
 } tfl_affine;
 
-struct tfl_delegate;
+struct TfLiteDelegate;
 
 typedef struct {
   int type;
@@ -56,7 +56,7 @@ typedef struct {
   size_t bytes;
   const void *allocation;
   const char *name;
-  struct tfl_delegate *delegate;
+  struct TfLiteDelegate *delegate;
   int buffer_handle;
   bool data_is_stale;
   bool is_variable;
@@ -74,7 +74,7 @@ typedef struct {
   void *builtin_data;
   const void *custom_initial_data;
   int custom_initial_data_size;
-  struct tfl_delegate *delegate;
+  struct TfLiteDelegate *delegate;
   bool might_have_side_effect;
 } tfl_node;
 
@@ -96,7 +96,7 @@ typedef struct {
 } tfl_registration;
 
 typedef struct {
-  struct tfl_delegate *delegate;
+  struct TfLiteDelegate *delegate;
   tfl_ints *nodes_to_replace, *input_tensors, *output_tensors;
 } tfl_delegate_params;
 
@@ -110,17 +110,17 @@ struct tfl_context {
   int (*add_tensors)(tfl_context *, int, int *);
   int (*get_node_and_registration)(tfl_context *, int, tfl_node **, tfl_registration **);
   int (*replace_node_subsets)(tfl_context *, tfl_registration, const tfl_ints *,
-                              struct tfl_delegate *);
+                              struct TfLiteDelegate *);
   int recommended_num_threads;
   // Every runtime has more members; none is used.
 };
 
-typedef struct tfl_delegate {
+typedef struct TfLiteDelegate {  // named as hashbwn_delegate.h does
   void *data;
-  int (*prepare)(tfl_context *, struct tfl_delegate *);
-  int (*copy_from_buffer_handle)(tfl_context *, struct tfl_delegate *, int, tfl_tensor *);
-  int (*copy_to_buffer_handle)(tfl_context *, struct tfl_delegate *, int, tfl_tensor *);
-  void (*free_buffer_handle)(tfl_context *, struct tfl_delegate *, int *);
+  int (*prepare)(tfl_context *, struct TfLiteDelegate *);
+  int (*copy_from_buffer_handle)(tfl_context *, struct TfLiteDelegate *, int, tfl_tensor *);
+  int (*copy_to_buffer_handle)(tfl_context *, struct TfLiteDelegate *, int, tfl_tensor *);
+  void (*free_buffer_handle)(tfl_context *, struct TfLiteDelegate *, int *);
   int64_t flags;
   void *opaque_builder;
   uint64_t zeros[4];

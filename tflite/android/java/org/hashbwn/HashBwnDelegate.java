@@ -111,7 +111,7 @@ public final class HashBwnDelegate implements Delegate, AutoCloseable {
    * @throws IllegalStateException if the delegate was closed
    */
   public synchronized int nodesTaken() {
-    return claimed(getNativeHandle());
+    return taken(getNativeHandle());
   }
 
   /** Gives the delegate back; further calls do nothing. */
@@ -125,7 +125,7 @@ public final class HashBwnDelegate implements Delegate, AutoCloseable {
 
   private static native long create(int threads, boolean verbose);
 
-  private static native int claimed(long handle);
+  private static native int taken(long handle);
 
   private static native void destroy(long handle);
 }
