@@ -2,8 +2,8 @@
 
     python tools/release.py [--out dist]
 
-Needs Python 3.10 to 3.12 with venv, and PyPI for the build tools, which it installs into a folder of
-its own; a JDK for the Android library, which is left out without one. The version is that of
+Needs Python 3.10 to 3.12 with venv, and PyPI for the build tools, which it installs into a folder
+of its own; a JDK for the Android library, which is left out without one. The version is that of
 ``hashbwn_keras/version.py``. Nothing is uploaded.
 """
 

@@ -47,7 +47,9 @@ def ndk_version() -> int:
 
 
 def compile_library(root: Path, out: Path, target: str = "aarch64-android") -> None:
-    """Compile the sources under ``root`` to ``out`` for Android, ``target`` a key of ``compiling.ANDROID``.
+    """Compile the sources under ``root`` to ``out`` for Android.
+
+    ``target`` is a key of :data:`hashbwn_keras.runtime.compiling.ANDROID`.
 
     With the NDK that ``ANDROID_NDK_HOME`` names, for API 28 (Android 9) and later. Without one,
     experimentally with ziglang, which has no Android C library: compiled against glibc's headers
@@ -74,8 +76,8 @@ def _clang(found: str, processor: str) -> Path:
     clang = sorted(Path(found).glob("toolchains/llvm/prebuilt/*/bin/clang"))
     if not clang:
         raise CompileError(
-            f"ANDROID_NDK_HOME={found} holds no toolchains/llvm: set it to the folder of an NDK, or "
-            "unset it."
+            f"ANDROID_NDK_HOME={found} holds no toolchains/llvm: set it to the folder of an NDK, "
+            "or unset it."
         )
     return clang[0].with_name(f"{processor}-linux-android{_API}-clang")
 

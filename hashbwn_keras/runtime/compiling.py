@@ -13,8 +13,8 @@ LIBRARY = "libhashbwn.so"
 _FOLDERS = ("kernels", "delegate")
 _SUFFIXES = (".c", ".h", ".inc")
 # -O3 for the vectoriser; no -march: every instruction set is chosen function by function, at run
-# time. No errno from rounding functions, so that they become one instruction. -s: no symbols but the
-# exported ones, a fifth of the size.
+# time. No errno from rounding functions, so that they become one instruction. -s: no symbols but
+# the exported ones, a fifth of the size.
 FLAGS = [
     "-std=gnu11",
     "-O3",
@@ -99,8 +99,11 @@ def cross_compiler(target: str) -> list[str]:
 
 
 def _compiler(target: str) -> list[str] | None:
-    """What compiles for a target that was asked for: ziglang, whose libraries run on older systems
-    than this one, or for this machine its own compiler."""
+    """What compiles for a target that was asked for.
+
+    That is ziglang, whose libraries run on older systems than this one, or, for this machine, its
+    own compiler.
+    """
     try:
         return cross_compiler(target)
     except CompileError:

@@ -93,13 +93,13 @@ class Native:
         """Loads the library at ``path``.
 
         Raises:
-            HashBWNError: it cannot be loaded on this machine.
+            HashBWNError: it cannot be loaded on this machine, or is no library of ours.
         """
         try:
             self._library = ctypes.CDLL(str(path))
-        except OSError as error:
+            self._library.hb_isa.restype = ctypes.c_char_p
+        except (OSError, AttributeError) as error:
             raise HashBWNError(f"The native library {path} cannot be loaded: {error}") from error
-        self._library.hb_isa.restype = ctypes.c_char_p
 
     @property
     def kernels(self) -> str:

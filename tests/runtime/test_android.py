@@ -11,6 +11,8 @@ from hashbwn_keras import HashBWNError, runtime
 
 # What bionic's libc.so has had since API 23; the library may ask for nothing else.
 BIONIC = [
+    "__android_log_vprint",
+    "__tls_get_addr",
     "calloc",
     "clock_gettime",
     "fprintf",
@@ -34,6 +36,7 @@ BIONIC = [
     "pthread_mutex_lock",
     "pthread_mutex_trylock",
     "pthread_mutex_unlock",
+    "roundf",
     "sched_yield",
     "snprintf",
     "stderr",
@@ -67,23 +70,25 @@ def test_ndk_is_used_when_named(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*m.so*"))
 
 
-def test_without_ndk(tmp_path, monkeypatch):
+@pytest.mark.parametrize("processor, number", [("aarch64", 183), ("x86_64", 62)])
+def test_without_ndk(tmp_path, monkeypatch, processor, number):
     monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
     zig = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True)
     if zig.returncode:
         with pytest.raises(HashBWNError, match="ANDROID_NDK_HOME or, experimentally, the ziglang"):
-            runtime.build("aarch64-android", tmp_path / "l.so")
+            runtime.build(f"{processor}-android", tmp_path / "l.so")
         return
-    library = runtime.build("aarch64-android", tmp_path / "l.so")
+    library = runtime.build(f"{processor}-android", tmp_path / "l.so")
     head = library.read_bytes()[:64]
     assert head[:5] == b"\x7fELF\x02"
-    assert struct.unpack_from("<HH", head, 16) == (3, 183)  # a shared object for aarch64
+    assert struct.unpack_from("<HH", head, 16) == (3, number)  # a shared object
     if shutil.which("readelf") is None:
         pytest.skip("readelf is missing (Debian: apt install binutils)")
     needed = _readelf("-d", library)
     assert [line.split("[")[1].split("]")[0] for line in needed if "(NEEDED)" in line] == [
         "libc.so",
         "libm.so",
+        "liblog.so",
     ]
     segments = [line.split() for line in _readelf("-lW", library) if " LOAD " in line]
     assert segments

@@ -1,5 +1,6 @@
 """The delegate in TensorFlow's interpreter, against NumPy and against the stock interpreter."""
 
+import ctypes
 import threading
 import warnings
 
@@ -287,6 +288,61 @@ def test_two_interpreters_in_two_threads():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def load(**options):
+    return tf.lite.experimental.load_delegate(str(delegate_path()), options)
+
+
+def close(delegate):
+    """What Java's close() does: gives it back, whoever still uses it."""
+    delegate.__del__()
+
+
+def interpreter_with(content, *delegates):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        return tf.lite.Interpreter(model_content=content, experimental_delegates=delegates)
+
+
+def invoke(i, x):
+    i.resize_tensor_input(0, x.shape)
+    i.allocate_tensors()
+    i.set_tensor(0, x)
+    i.invoke()
+    return i.get_tensor(i.get_output_details()[0]["index"])
+
+
+def taken(delegate):
+    count = delegate._library.hashbwn_delegate_taken
+    count.argtypes = [ctypes.c_void_p]
+    return count(delegate._get_native_delegate_pointer())
+
+
+def test_a_delegate_closed_before_its_interpreter():
+    content, shape = small_net(False, "packed")
+    x = random_input(shape, False)
+    delegate = load(force="1")
+    i = interpreter_with(content, delegate)
+    want = invoke(i, x)
+    close(delegate)
+    np.testing.assert_array_equal(invoke(i, x), want)
+    larger = random_input([2, *shape[1:]], False)
+    assert invoke(i, larger).shape[0] == 2  # allocated anew
+    del i
+
+
+def test_two_delegates_in_one_process_and_on_one_graph():
+    content, shape = small_net(False, "packed")
+    x = random_input(shape, False)
+    want, claimed = run(content, x)
+    first, second, both = load(force="1"), load(force="1", num_threads="2"), load(force="1")
+    assert taken(first) == 0
+    one, two = interpreter_with(content, first), interpreter_with(content, second, both)
+    assert [taken(d) for d in (first, second, both)] == [claimed, claimed, 0]
+    np.testing.assert_array_equal(invoke(one, x), want)
+    close(first)
+    np.testing.assert_allclose(invoke(two, x), want, rtol=1e-5, atol=1e-6)
 
 
 def test_not_finite_inputs_stay_not_finite():

@@ -96,6 +96,36 @@ def test_build_refuses_unknown_targets(tmp_path):
         runtime.build("riscv64-linux", tmp_path / "x.so")
 
 
+def test_a_machine_without_kernels_is_told_what_runs_its_files(empty_cache, monkeypatch):
+    monkeypatch.setattr(compiling, "host_target", lambda: "arm64-darwin")
+    with pytest.raises(HashBWNError, match=r"no native kernels for arm64-darwin.* own kernels\.$"):
+        runtime.delegate_path()
+
+
+def test_this_machine_by_name_needs_no_ziglang(tmp_path, compiler, monkeypatch):
+    calls = compiler()
+    failed = subprocess.CompletedProcess([], 1)
+    real = compiling.subprocess.run
+    monkeypatch.setattr(
+        compiling.subprocess, "run", lambda c, **k: failed if "ziglang" in c else real(c, **k)
+    )
+    runtime.build(compiling.host_target(), tmp_path / "x.so")
+    assert len(calls.read_text().splitlines()) == 1
+
+
+def test_a_library_that_is_not_ours_is_refused(tmp_path, built_library):
+    other = tmp_path / "other.so"
+    empty = ["-shared", "-x", "c", "/dev/null", "-o", str(other)]
+    subprocess.run([*compiling.host_compiler(), *empty], check=True)
+    with pytest.raises(HashBWNError, match=r"other\.so cannot be loaded: .*hb_isa"):
+        library.Native(other)
+    content = bytearray(built_library.read_bytes())
+    content[18:20] = b"\xf7\x00"  # eBPF: a processor that no test runs on
+    other.write_bytes(content)
+    with pytest.raises(HashBWNError, match=r"other\.so cannot be loaded"):
+        library.Native(other)
+
+
 def test_cross_build_is_an_aarch64_library(tmp_path):
     try:
         compiling.cross_compiler("aarch64-linux")

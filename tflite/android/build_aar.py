@@ -2,8 +2,8 @@
 
     python tflite/android/build_aar.py [--out hashbwn-android.aar] [--overwrite]
 
-Needs javac (a JDK, 11 or later) and, for the native library, the NDK that ``ANDROID_NDK_HOME`` names
-or else, untested on a phone, the ziglang package. What is in the file, by entry:
+Needs javac (a JDK, 11 or later) and, for the native library, the NDK that ``ANDROID_NDK_HOME``
+names or else, untested on a phone, the ziglang package. What is in the file, by entry:
 
     jni/<abi>/libhashbwn.so      kernels, delegate and the methods of the Java class
     classes.jar                  org.hashbwn.HashBwnDelegate
@@ -143,8 +143,8 @@ def build() -> bytes:
         CompileError: a compiler is missing or fails.
         HashBWNError: a native library is not as it has to be.
     """
-    libraries = {abi: library(target) for target, abi in ANDROID.items()}
     entries = {"AndroidManifest.xml": manifest(), "classes.jar": classes()}
+    libraries = {abi: library(target) for target, abi in ANDROID.items()}
     entries |= {"R.txt": b"", "proguard.txt": KEEP.encode()}
     entries |= {f"jni/{abi}/libhashbwn.so": content for abi, content in libraries.items()}
     return archive(entries | prefab(libraries))

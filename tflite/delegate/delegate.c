@@ -230,9 +230,9 @@ static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const i
 int hb_delegate_prepare(tfl_context *c, tfl_delegate *d) {
   hb_plugin *plugin = d->data;
   tfl_ints *plan;
-  claimed_last = 0;
   if (atomic_load(&plugin->closed))
     return fail(c, "the delegate was closed before its interpreter");
+  claimed_last = 0;
   if (c->get_execution_plan(c, &plan) != TFL_OK || !plan) return TFL_ERROR;
   const int count = plan->size;
   int *nodes = malloc(((size_t)count + 1) * sizeof *nodes);

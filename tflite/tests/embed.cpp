@@ -1,17 +1,13 @@
 // What a C++ project that embeds the library does: one convolution through hashbwn.h, and the
 // delegate created the way an interpreter creates it. Exit status 1 if a result is off.
 #include <hashbwn.h>
+#include <hashbwn_delegate.h>
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <vector>
-
-// The two functions of TensorFlow Lite's external delegates.
-extern "C" void *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
-                                               size_t count, void (*report_error)(const char *));
-extern "C" void tflite_plugin_destroy_delegate(void *delegate);
 
 static bool convolution_is_right() {
   const std::vector<uint8_t> bits = {1, 0, 1, 1, 0, 0};  // two 1x1 filters over three channels
@@ -37,8 +33,8 @@ static int refusals;
 
 static bool delegate_is_made_or_refused() {
   const char *key = "num_threads", *good = "2", *bad = "many";
-  void *delegate = tflite_plugin_create_delegate(&key, &good, 1, nullptr);
-  if (!delegate) return false;
+  TfLiteDelegate *delegate = tflite_plugin_create_delegate(&key, &good, 1, nullptr);
+  if (!delegate || hashbwn_delegate_taken(delegate) != 0) return false;
   tflite_plugin_destroy_delegate(delegate);
   const auto note = [](const char *) { ++refusals; };
   return tflite_plugin_create_delegate(&key, &bad, 1, note) == nullptr && refusals == 1;

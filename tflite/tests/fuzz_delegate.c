@@ -8,11 +8,7 @@
 #include <string.h>
 
 #include "../delegate/tflite_abi.h"
-
-tfl_delegate *tflite_plugin_create_delegate(const char *const *, const char *const *, size_t,
-                                            void (*)(const char *));
-void tflite_plugin_destroy_delegate(tfl_delegate *);
-int hashbwn_claimed(void);
+#include "hashbwn_delegate.h"
 
 enum { MAX_TENSORS = 64, MAX_NODES = 64, MAX_WORK = 1 << 22, MAX_TENSOR = 1 << 18 };
 
@@ -266,7 +262,15 @@ static void release(runtime *r) {
   free(r);
 }
 
-static void run_graph(runtime *r, reader *in, const char *threads, const char *force) {
+// Gives the delegate back under an interpreter that goes on; it is not applied again.
+static void close_early(runtime *r, tfl_delegate *d) {
+  const int taken = hashbwn_delegate_taken(d);
+  if (taken != hashbwn_claimed()) abort();
+  tflite_plugin_destroy_delegate(d);
+  if (taken > 0 && d->prepare(&r->context, d) == TFL_OK) abort();
+}
+
+static void run_graph(runtime *r, reader *in, const char *threads, const char *force, int early) {
   r->context = (tfl_context){.tensors_size = (size_t)(take(in, 1) & 63),
                              .impl = r,
                              .get_execution_plan = get_plan,
@@ -286,6 +290,7 @@ static void run_graph(runtime *r, reader *in, const char *threads, const char *f
   if (!d) abort();
   if (d->prepare(&r->context, d) == TFL_OK) {
     prepare_and_invoke(r);
+    if (early) close_early(r, d);
     for (size_t i = 0; i < r->context.tensors_size; ++i) {  // the user resizes the inputs
       tfl_tensor *t = &r->tensors[i];
       if (t->allocation_type != TFL_ALLOCATED_IN_FILE && t->dims->size > 1 &&
@@ -293,6 +298,7 @@ static void run_graph(runtime *r, reader *in, const char *threads, const char *f
         t->dims->data[0] += 1 + (int)(i & 7);
     }
     if (!too_large(r)) prepare_and_invoke(r);
+    if (early) d = NULL;
   }
   release(r);
   tflite_plugin_destroy_delegate(d);
@@ -303,7 +309,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   runtime *r = calloc(1, sizeof *r);
   const int flags = (int)take(&in, 1);
   r->split = flags & 1;
-  run_graph(r, &in, flags & 2 ? "2" : "1", flags & 4 ? "1" : "0");
+  run_graph(r, &in, flags & 2 ? "2" : "1", flags & 4 ? "1" : "0", flags & 8);
   return 0;
 }
 

@@ -67,7 +67,7 @@ def seeds():
         for int8 in (False, True):
             if storage == "dequantised" and int8:
                 continue
-            for flags in (0, 4, 5, 6):
+            for flags in (0, 4, 5, 6, 12):
                 yield f"conv_{storage}_{int8}_{flags}", _conv(rng, storage, int8, flags)
                 yield f"dense_{storage}_{int8}_{flags}", _dense(rng, storage, int8, flags)
 
