@@ -29,7 +29,7 @@ import tf_keras
 from tqdm import tqdm
 
 from hashbwn_keras import export
-from hashbwn_keras.runtime import engines as interpreters
+from hashbwn_keras.runtime import engines
 from hashbwn_keras.tflite.filters import read_filters
 
 MOBILENET = "MobileNet 0.75, depthwise layers binary"
@@ -132,29 +132,30 @@ def sizes(files: dict[str, bytes]) -> dict[str, dict]:
 def latencies(files: dict[str, bytes], sample: np.ndarray, seconds: float) -> dict[str, dict]:
     """Return milliseconds of each form in each interpreter, interleaved, and of loading it."""
     runs, load = {}, {}
-    for runtime in interpreters.installed():
+    for runtime in engines.installed():
         for name, content in files.items():
             flat, _ = read_filters(content)
-            if interpreters.why_not(runtime, flat):
+            if engines.why_not(runtime.runtime, flat):
                 continue
             start = time.perf_counter()
-            run = interpreters.runner(runtime, content)
-            run([[sample]])
+            engine = runtime.load(content)
+            engine.prepare([sample.shape])
+            engine.run([sample])
             load[runtime.name, name] = time.perf_counter() - start
-            runs[runtime.name, name] = run
+            runs[runtime.name, name] = engine.run
     for name, content in files.items():
         if not name.startswith("lce"):
             start = time.perf_counter()
             native = hashbwn_keras.Interpreter(content)
             native.predict(sample)
             load[DELEGATE, name] = time.perf_counter() - start
-            runs[DELEGATE, name] = lambda samples, native=native: native.predict(samples[0][0])
+            runs[DELEGATE, name] = lambda samples, native=native: native.predict(samples[0])
     times: dict[tuple[str, str], list[tuple[float, float]]] = {key: [] for key in runs}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, times.values())) < 7:
         for key, run in runs.items():
             start = time.perf_counter(), time.process_time()
-            run([[sample]])
+            run([sample])
             times[key].append((time.perf_counter() - start[0], time.process_time() - start[1]))
     result: dict[str, dict] = {}
     for (runtime, name), pairs in times.items():
@@ -233,7 +234,7 @@ def main() -> None:
     results = {
         "command": " ".join(sys.argv),
         "machine": f"{platform.machine()}, {platform.processor() or platform.system()}",
-        "versions": {r.name: r.version for r in interpreters.installed()},
+        "versions": {r.name: r.version for r in engines.installed()},
     }
     results["VGG9"], _ = measure(vgg9(), noise, arguments.seconds)
     if arguments.resnet:

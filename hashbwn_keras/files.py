@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Reading files, and writing them whole or not at all."""
 
 import glob
 import os
@@ -17,6 +17,22 @@ if sys.platform != "win32":
 _PREFIX = "hashbwn_keras-"
 _SUFFIX = ".draft"
 """Tells our folders from anything else whose name begins alike, such as ``.model.keras.recipe``."""
+
+
+def read_file(source: bytes | str | os.PathLike[str]) -> tuple[bytes, str]:
+    """Return the content of a file, given by path or by its content, and what errors call it.
+
+    Raises:
+        HashBWNError: it cannot be read.
+    """
+    if isinstance(source, bytes | bytearray):
+        return bytes(source), "The file"
+    try:
+        return Path(source).read_bytes(), os.fspath(source)
+    except OSError as error:
+        raise HashBWNError(
+            f"Cannot read {os.fspath(source)} ({error.strerror}): give the path of a file."
+        ) from error
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Path:

@@ -17,6 +17,7 @@ from hashbwn_keras.benchmark.results import Delegate, Device, Result, Runtime
 from hashbwn_keras.benchmark.tools.job import Job, JobFile, Measured, Tool
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import temporary_folder
+from hashbwn_keras.tflite.names import LCE_OPERATORS
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def runtime_of(path: Path, asked: RuntimeName) -> RuntimeName:
         return asked
     data = path.read_bytes()
     # Names of custom operators stand in the file as they are.
-    larq = any(name in data for name in (b"LceBconv2d", b"LceDequantize", b"LceQuantize"))
+    larq = any(name.encode() in data for name in LCE_OPERATORS)
     return "lce" if larq else "auto"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.errors import HashBWNError, first_line
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.network.batches import batches_of
 from hashbwn_keras.network.layers import is_quantize_aware
@@ -100,9 +100,3 @@ def _by_name(
         for index in range(len(batch[0])):
             sample = [array[index : index + 1] for array in batch]
             yield dict(zip(model.input_names, sample, strict=True))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, cut to a readable length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hashbwn_keras.export.litert import read_file
+from hashbwn_keras.files import read_file
 from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.provenance import read_provenance
-from hashbwn_keras.tflite.storage import packing_summary, why_kept
+from hashbwn_keras.tflite.storage import Placed, packing_summary, why_kept
 from hashbwn_keras.tflite.subgraph import operator_histogram
 
 
@@ -25,9 +26,10 @@ class LayerRecord:
             "lce-dequantize" or "other"; see docs/format.md.
         nbytes: bytes of the constants that hold it, scales included.
         bits_per_weight: the same per weight.
-        binary: whether every output channel holds two values, −α and +α.
-        kept: why a binary filter does not take one bit a weight; "" where it does.
-        codes: int8 ±1 in ``shape``, or None for filters that are not binary.
+        binary: whether every output channel holds codes times one α: −α and +α with one bit.
+        bits: of a code; 0 for filters that are not binary.
+        kept: why a binary filter takes more than its bits a weight; "" where it does not.
+        codes: int8 odd levels in ``shape``, ±1 with one bit; None for filters that are not binary.
         scales: float32 α per output channel, or None. Of ``LceBconv2d`` they are the output
             multipliers, batch-norm folded in, or ones where it compares with thresholds.
     """
@@ -35,10 +37,11 @@ class LayerRecord:
     name: str
     operator: str
     shape: tuple[int, ...]
-    storage: str
+    storage: Storage
     nbytes: int
     bits_per_weight: float
     binary: bool
+    bits: int = 0
     kept: str = ""
     codes: np.ndarray | None = field(default=None, repr=False)
     scales: np.ndarray | None = field(default=None, repr=False)
@@ -93,7 +96,7 @@ class Inspection:
         binary = [layer for layer in self.layers if layer.binary]
         weights = sum(int(np.prod(layer.shape)) for layer in binary)
         if binary:
-            lines.append(packing_summary((x.name, x.storage, x.kept) for x in binary))
+            lines.append(packing_summary(Placed(x.name, x.bits, x.storage, x.kept) for x in binary))
         average = 8 * sum(layer.nbytes for layer in binary) / max(weights, 1)
         lines.append(
             f"{self.nbytes:,} bytes; {len(binary)} of {len(self.layers)} layers binary, "
@@ -136,13 +139,14 @@ def inspect(path_or_bytes: bytes | str | os.PathLike[str]) -> Inspection:
 def _record(found: Filter, name: str) -> LayerRecord:
     return LayerRecord(
         name=name or found.graph.name(found.tensor) or f"tensor {found.tensor}",
-        operator=found.kind,
+        operator=found.kind.name,
         shape=found.shape,
         storage=found.storage,
         nbytes=found.nbytes,
         bits_per_weight=8 * found.nbytes / max(found.size, 1),
         binary=found.binary,
+        bits=found.bits,
         kept=why_kept(found),
-        codes=found.codes,
-        scales=found.scales,
+        codes=found.codes if found.binary else None,
+        scales=found.scales if found.binary else None,
     )

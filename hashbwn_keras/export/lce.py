@@ -7,14 +7,9 @@ from types import ModuleType
 import tensorflow as tf
 import tf_keras
 
-from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.errors import HashBWNError, first_line
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
-from hashbwn_keras.export.convert import (
-    check_model,
-    first_line,
-    keras_to_tflite,
-    quiet_conversion,
-)
+from hashbwn_keras.export.convert import check_model, keras_to_tflite, quiet_conversion
 from hashbwn_keras.export.lce_padding import check_padding
 from hashbwn_keras.export.litert import check_choice, finished
 from hashbwn_keras.export.matching import (
@@ -28,6 +23,7 @@ from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
 from hashbwn_keras.tflite import encode
 from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.names import Storage
 
 WEIGHTS = ("packed", "float")
 TYPES = ("float32", "int8")
@@ -155,7 +151,7 @@ def _warn_of_float_convolutions(
     lost = [
         name
         for found, name in zip(filters, names, strict=True)
-        if name in with_binary_input and found.storage != "lce"
+        if name in with_binary_input and found.storage != Storage.LCE
     ]
     if lost:
         warnings.warn(
@@ -168,8 +164,8 @@ def _warn_of_float_convolutions(
 
 def _pack(filters: list[Filter]) -> None:
     for found in filters:
-        if found.binary and found.storage == "float32":
-            if found.axis == 0:
+        if found.binary and found.storage == Storage.FLOAT32:
+            if found.axis == 0 and found.bits == 1:
                 encode.to_lce_dequantize(found)
-            else:  # LceDequantize has its ±α channels first
+            else:  # LceDequantize has ±1, channels first
                 encode.to_packed(found)

@@ -10,13 +10,14 @@ from tensorflow.lite.python import schema_py_generated as schema
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
 from hashbwn_keras.export.matching import check_all_found, name_filters
-from hashbwn_keras.files import atomic_write, check_writable
 from hashbwn_keras.network.keras3 import to_keras2
+from hashbwn_keras.files import atomic_write, check_writable, read_file
 from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
 from hashbwn_keras.network.saving import get_recipe
 from hashbwn_keras.tflite import encode
 from hashbwn_keras.tflite.filters import Filter, read_filters
 from hashbwn_keras.tflite.flatbuffer import compact, write_model
+from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.provenance import FORMAT, read_provenance, write_provenance
 from hashbwn_keras.tflite.storage import why_not_packed
 from hashbwn_keras.version import __version__
@@ -127,17 +128,6 @@ def _is_file(model: Any) -> bool:
     return isinstance(model, bytes | bytearray | str | os.PathLike)
 
 
-def read_file(source: bytes | PathLike) -> tuple[bytes, str]:
-    """Return the content of a .tflite file and what errors call it."""
-    if isinstance(source, bytes | bytearray):
-        return bytes(source), "The file"
-    try:
-        with open(source, "rb") as stream:
-            return stream.read(), os.fspath(source)
-    except OSError as error:
-        raise HashBWNError(f"Cannot read {os.fspath(source)} ({error.strerror}).") from error
-
-
 def _encode_keras(model: tf_keras.Model, data: bytes, weights: str, activations: str) -> bytes:
     flat, filters = read_filters(data, "The converted file")
     expected = binary_kernels(model)
@@ -161,7 +151,7 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
     before = read_provenance(flat)
     layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
     _store(filters, weights)
-    integer = any(f.storage == "int8" and not encode.has_float_input(f) for f in binary)
+    integer = any(f.storage == Storage.INT8 and not f.has_float_input for f in binary)
     facts = {"weights": weights, "activations": "int8" if integer else "float32"}
     return _written(flat, {**before, **facts, "layers": layers})
 
@@ -173,12 +163,18 @@ def _can_pack(found: Filter) -> bool:
 def _store(filters: list[Filter], weights: str) -> None:
     if weights == "float":
         return
-    unpack = ("packed",) if weights == "int8" else ()
+    unpack = [Storage.FLOAT32, Storage.FLOAT16] + [Storage.PACKED] * (weights == "int8")
     for found in filters:
         if weights == "packed" and _can_pack(found):
             encode.to_packed(found)
-        elif found.binary and found.storage in ("float32", "float16", *unpack):
+        elif found.binary and (found.storage in unpack or _is_rounded(found)):
             encode.to_int8(found)
+
+
+def _is_rounded(found: Filter) -> bool:
+    """Whether a full-integer layer has levels times α that the converter rounded to integers."""
+    integers = found.integers
+    return integers is not None and integers.units is None and not found.has_float_input
 
 
 def finished(flat: schema.ModelT, model: tf_keras.Model, names: list[str], **facts: str) -> bytes:
@@ -190,7 +186,8 @@ def finished(flat: schema.ModelT, model: tf_keras.Model, names: list[str], **fac
         names: names of its filters, in their order in the file.
         facts: how it was exported.
     """
-    content = {"tensorflow": tf.__version__, "layers": names, **facts}
+    content: dict[str, Any] = {"tensorflow": tf.__version__, "layers": names, **facts}
+    content |= {"inputs": model.input_names, "outputs": model.output_names}
     if recipe := get_recipe(model):
         content["recipe"] = recipe
     return _written(flat, content)

@@ -62,13 +62,21 @@ def kernel_rows(kernel: BinaryKernel) -> np.ndarray:
 
 
 def _same(found: Filter, rows: np.ndarray) -> bool:
-    """Whether a filter has these codes, up to the sign of a channel (negative batch-norm gamma).
+    """Whether a filter has these codes, up to a factor per channel.
 
-    Channels whose scale is zero in the file have lost their codes and fit any.
+    That is its sign (a negative gamma of batch-norm), or what all levels of a channel have in
+    common. Channels whose scale is zero in the file have lost their codes and fit any.
     """
     if not found.binary or found.size != rows.size or found.shape[found.axis] != len(rows):
         return False
-    assert found.scales is not None
     live = found.scales > 0
     stored, wanted = found.rows()[live], rows[live]
-    return bool(np.all(stored * stored[:, :1] == wanted * wanted[:, :1]))
+    return np.array_equal(_reduced(stored), _reduced(wanted))
+
+
+def _reduced(rows: np.ndarray) -> np.ndarray:
+    """Divide each row by the greatest common divisor of its levels, with the sign of the first."""
+    if not rows.size:
+        return rows
+    divisors = np.gcd.reduce(rows, axis=1, keepdims=True) * np.sign(rows[:, :1])
+    return rows // divisors

@@ -9,6 +9,7 @@ from typing import Any
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.runtime import compiling
 from hashbwn_keras.runtime.library import Native, delegate_path
+from hashbwn_keras.tflite.names import RUNTIMES
 
 _X86 = ["avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni"]
 _ARM = ["asimd", "asimddp", "i8mm", "sve"]
@@ -68,7 +69,6 @@ def doctor_report() -> dict[str, Any]:
     except HashBWNError as error:
         problem = str(error)
     compiler = compiling.host_compiler()
-    packages = ("tensorflow", "ai-edge-litert", "tflite-runtime", "larq-compute-engine")
     return {
         "machine": f"{platform.machine()} {platform.system()}",
         "cpu_count": os.cpu_count(),
@@ -79,6 +79,6 @@ def doctor_report() -> dict[str, Any]:
         "dot_product": native.has_dot_product if native else None,
         "c_compiler": " ".join(compiler) if compiler else None,
         "cross_compiler": "ziglang" if _cross_compiler() else None,
-        "interpreters": {name: _version(name) for name in packages},
+        "interpreters": {r.distribution: _version(r.distribution) for r in RUNTIMES},
         "runs_on": _where(native),
     }

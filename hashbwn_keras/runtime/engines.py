@@ -1,143 +1,152 @@
-"""Running a file in every interpreter that is installed."""
+"""The interpreters that may be installed, behind one protocol."""
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from hashbwn_keras.tflite.flatbuffer import Type
-from hashbwn_keras.tflite.subgraph import Graph, operator_histogram
+from hashbwn_keras.tflite import names
+from hashbwn_keras.tflite.signature import with_input_shapes
+from hashbwn_keras.tflite.subgraph import operator_histogram
 
-Batch = list[np.ndarray]
-Run = Callable[[list[Batch]], list[Batch]]
-"""Takes samples, each a list of arrays ``[1, ...]`` in the order of the subgraph's inputs."""
-
-# Name -> module of the interpreter, distribution that holds it.
-_RUNTIMES = {
-    "tf.lite": ("tensorflow.lite.python.interpreter", "tensorflow"),
-    "ai_edge_litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
-    "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
-    "larq_compute_engine": (
-        "larq_compute_engine.tflite.python.interpreter",
-        "larq-compute-engine",
-    ),
-}
-_LCE_OPERATORS = {"LceBconv2d", "LceBMaxPool2d", "LceDequantize", "LceQuantize"}
+Shapes = Sequence[tuple[int, ...]]
 
 
-class Runtime(NamedTuple):
-    """An installed interpreter."""
+class Engine(Protocol):
+    """A file, loaded. Inputs and outputs are in the order of the file.
 
-    name: str
+    Whatever does not work raises RuntimeError or ValueError, as the interpreters do.
+    """
+
+    def prepare(self, shapes: Shapes) -> None:
+        """Make room for inputs of these shapes; cheap where they are those of before."""
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Compute once, on arrays of the shapes prepared for and of the file's own types."""
+
+
+class Installed(NamedTuple):
+    """An interpreter that can be imported here."""
+
+    runtime: names.Runtime
     version: str
     module: Any
 
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.runtime.name
 
-def installed() -> list[Runtime]:
+    def load(self, content: bytes, num_threads: int = 1) -> Engine:
+        """Load a file.
+
+        Raises:
+            RuntimeError, ValueError: the interpreter refuses it.
+        """
+        if self.runtime == names.LCE:
+            return LceEngine(content, num_threads)
+        return LiteEngine(content, num_threads, self.module)
+
+
+def installed() -> list[Installed]:
     """Return the interpreters that can be imported here."""
     found = []
-    for name, (module, distribution) in _RUNTIMES.items():
+    for runtime in names.RUNTIMES:
         try:
-            found.append(Runtime(name, version(distribution), importlib.import_module(module)))
+            module = importlib.import_module(runtime.module)
+            found.append(Installed(runtime, version(runtime.distribution), module))
         except ImportError:  # PackageNotFoundError is one, too
             continue
     return found
 
 
-def why_not(runtime: Runtime, flat: schema.ModelT) -> str:
+def why_not(runtime: names.Runtime, flat: schema.ModelT) -> str:
     """Return why ``runtime`` lacks an operator of the file, "" where it does not."""
-    custom = {
-        (code.customCode or b"").decode(errors="replace")
-        for code in flat.operatorCodes
-        if code.customCode
-    }
-    known = _LCE_OPERATORS if runtime.name == "larq_compute_engine" else set()
-    missing = sorted((custom - known) & set(operator_histogram(flat)))
+    known = set(names.LCE_OPERATORS) if runtime == names.LCE else set()
+    used = set(operator_histogram(flat))
+    missing = sorted((_custom_operators(flat) - known) & used)
     return f"it has no operator {missing[0]}" if missing else ""
 
 
-def runner(runtime: Runtime, data: bytes, num_threads: int = 1) -> Run:
-    """Load a file into an interpreter.
-
-    Raises:
-        RuntimeError, ValueError: the interpreter refuses the file.
-    """
-    if runtime.name == "larq_compute_engine":
-        return _lce_runner(runtime, data, num_threads)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-        interpreter = runtime.module.Interpreter(model_content=data, num_threads=num_threads)
-    interpreter.allocate_tensors()
-    inputs = [detail["index"] for detail in interpreter.get_input_details()]
-    outputs = [detail["index"] for detail in interpreter.get_output_details()]
-
-    def run(samples: list[Batch]) -> list[Batch]:
-        results = []
-        for sample in samples:
-            for index, array in zip(inputs, sample, strict=True):
-                interpreter.set_tensor(index, array)
-            interpreter.invoke()
-            results.append([interpreter.get_tensor(index) for index in outputs])
-        return results
-
-    return run
+def needs_lce(flat: schema.ModelT) -> bool:
+    """Whether a file has operators that only Larq Compute Engine knows."""
+    return bool(_custom_operators(flat) & set(names.LCE_OPERATORS))
 
 
-def _lce_runner(runtime: Runtime, data: bytes, num_threads: int) -> Run:
-    interpreter = runtime.module.Interpreter(data, num_threads=num_threads)
-
-    def run(samples: list[Batch]) -> list[Batch]:
-        results = []
-        for sample in samples:
-            output = interpreter.predict(sample)
-            results.append(output if isinstance(output, list) else [output])
-        return results
-
-    return run
+def _custom_operators(flat: schema.ModelT) -> set[str]:
+    codes = (code.customCode for code in flat.operatorCodes)
+    return {code.decode(errors="replace") for code in codes if code}
 
 
-def input_positions(flat: schema.ModelT, names: list[str]) -> list[int]:
-    """Return, for each input of the main subgraph, which of the Keras inputs it is."""
-    return _positions(flat, names, "inputs")
+class LiteEngine:
+    """An interpreter of TensorFlow Lite or LiteRT, with our delegate if asked."""
+
+    def __init__(
+        self, content: bytes, num_threads: int, module: Any, delegate: Path | None = None
+    ) -> None:
+        """Load a file; ``module`` holds the interpreter's class and ``load_delegate``."""
+        delegates = [module.load_delegate(str(delegate))] if delegate else None
+        with warnings.catch_warnings():
+            # TensorFlow's announces its move to LiteRT.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+            self._interpreter = module.Interpreter(
+                model_content=content, num_threads=num_threads, experimental_delegates=delegates
+            )
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        self._shapes: list[tuple[int, ...]] | None = None
+
+    def prepare(self, shapes: Shapes) -> None:
+        """As :meth:`Engine.prepare`."""
+        if self._shapes == list(shapes):
+            return
+        before = self._shapes or [tuple(map(int, detail["shape"])) for detail in self._inputs]
+        self._shapes = None
+        for detail, old, new in zip(self._inputs, before, shapes, strict=True):
+            if old != new:
+                self._interpreter.resize_tensor_input(detail["index"], new)
+        self._interpreter.allocate_tensors()
+        self._shapes = list(shapes)
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As :meth:`Engine.run`."""
+        for detail, array in zip(self._inputs, arrays, strict=True):
+            self._interpreter.set_tensor(detail["index"], array)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
 
 
-def output_positions(flat: schema.ModelT, names: list[str]) -> list[int]:
-    """Return, for each output of the main subgraph, which of the Keras outputs it is."""
-    return _positions(flat, names, "outputs")
+class LceEngine:
+    """Larq Compute Engine's interpreter."""
 
+    def __init__(self, content: bytes, num_threads: int) -> None:
+        """Load a file.
 
-def _positions(flat: schema.ModelT, names: list[str], side: str) -> list[int]:
-    """Match by the names of the first signature; by order where there is none."""
-    tensors = [int(index) for index in getattr(flat.subgraphs[0], side)]
-    signatures = [s for s in flat.signatureDefs or [] if s.subgraphIndex == 0]
-    entries = getattr(signatures[0], side) if signatures else []
-    name_of = {entry.tensorIndex: entry.name.decode() for entry in entries}
-    found = [names.index(n) if (n := name_of.get(t)) in names else -1 for t in tensors]
-    return found if sorted(found) == list(range(len(names))) else list(range(len(tensors)))
+        Raises:
+            ImportError: larq_compute_engine is not installed.
+        """
+        try:
+            from larq_compute_engine.tflite.python.interpreter import Interpreter
+        except ImportError as error:
+            raise ImportError(
+                "This file has Larq Compute Engine's operators; running it needs "
+                'larq_compute_engine: pip install "hashbwn_keras[lce]".'
+            ) from error
+        self._class, self._content, self._num_threads = Interpreter, content, num_threads
+        self._interpreter = Interpreter(content, num_threads=num_threads)
 
+    def prepare(self, shapes: Shapes) -> None:
+        """As :meth:`Engine.prepare`; the file is changed and loaded again, it cannot resize."""
+        if [tuple(shape) for shape in self._interpreter.input_shapes] != list(shapes):
+            content = with_input_shapes(self._content, shapes)
+            self._interpreter = self._class(content, num_threads=self._num_threads)
 
-def quantize(graph: Graph, tensor: int, values: np.ndarray) -> np.ndarray:
-    """Convert real values to what the tensor holds."""
-    dtype = {Type.INT8: np.int8, Type.UINT8: np.uint8}.get(graph.tensor(tensor).type)
-    if dtype is None:
-        return values
-    scale, zero = _scale(graph, tensor)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(dtype)
-
-
-def dequantize(graph: Graph, tensor: int, values: np.ndarray) -> np.ndarray:
-    """Convert what the tensor holds to real values."""
-    if graph.tensor(tensor).type not in (Type.INT8, Type.UINT8):
-        return values
-    scale, zero = _scale(graph, tensor)
-    return (values.astype(np.float32) - zero) * scale
-
-
-def _scale(graph: Graph, tensor: int) -> tuple[float, int]:
-    quantization = graph.tensor(tensor).quantization
-    return float(quantization.scale[0]), int(quantization.zeroPoint[0])
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As :meth:`Engine.run`."""
+        # Not the wrapper's own predict: it takes every batch apart into samples.
+        return list(self._interpreter.interpreter.predict(list(arrays)))

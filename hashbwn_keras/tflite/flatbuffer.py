@@ -38,6 +38,11 @@ DTYPE: dict[int, type] = {
     Type.INT8: np.int8,
     Type.UINT8: np.uint8,
     Type.INT64: np.int64,
+    Type.UINT16: np.uint16,
+    Type.UINT32: np.uint32,
+    Type.UINT64: np.uint64,
+    Type.FLOAT64: np.float64,
+    Type.BOOL: np.bool_,
 }
 
 
@@ -70,7 +75,10 @@ def read_model(data: bytes, name: str = "The file") -> schema.ModelT:
     if len(data) > _LARGEST:
         raise HashBWNError(f"{name} has {len(data)} bytes: files over 2 GB cannot be edited.")
     if data[4:8] != _IDENTIFIER:
-        raise HashBWNError(f"{name} is no .tflite file (identifier {bytes(data[4:8])!r}).")
+        raise HashBWNError(
+            f"{name} is no .tflite file (identifier {bytes(data[4:8])!r}, not TFL3): give one that "
+            "a converter wrote."
+        )
     with damage_named(name):
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         _check(model)

@@ -6,8 +6,8 @@ import pytest
 import tf_keras
 
 from hashbwn_keras import HashBWNError, export
-from hashbwn_keras.runtime import engines as interpreters
-from hashbwn_keras.tflite import flatbuffer, subgraph
+from hashbwn_keras.runtime import engines
+from hashbwn_keras.tflite import flatbuffer, names, subgraph
 
 
 def changed(content, change):
@@ -107,5 +107,6 @@ def test_an_interpreter_that_refuses_the_file_says_why(awkward_model, float_file
 
 
 def test_runtimes_that_are_not_installed_are_left_out(monkeypatch):
-    monkeypatch.setitem(interpreters._RUNTIMES, "ai_edge_litert", ("no_such_module", "tensorflow"))
-    assert "ai_edge_litert" not in {runtime.name for runtime in interpreters.installed()}
+    missing = names.LITERT._replace(module="no_such_module")
+    monkeypatch.setattr(names, "RUNTIMES", (names.TENSORFLOW, missing))
+    assert "ai_edge_litert" not in {runtime.name for runtime in engines.installed()}
