@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.lite.python.convert import ConverterError
 
-from hashbwn_keras.errors import HashBWNError, first_line
+from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
+from hashbwn_keras.export.refusal import refused
 from hashbwn_keras.network.batches import batches_of
 from hashbwn_keras.network.layers import is_quantize_aware
+from hashbwn_keras.runtime.feeding import in_batches
 
 IO_TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8}
 
@@ -86,17 +89,15 @@ def keras_to_tflite(
     try:
         with quiet_conversion():
             return converter.convert()
-    except (tf.lite.python.convert.ConverterError, RuntimeError, ValueError) as error:
-        raise HashBWNError(
-            f"TensorFlow's converter refuses model {model.name!r}: {first_line(error)}."
-        ) from error
+    except (ConverterError, RuntimeError) as error:
+        raise refused("TensorFlow Lite", model, error) from error
 
 
 def _by_name(
     model: tf_keras.Model, batches: Iterable[list[np.ndarray]]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield single samples: the file's batch is 1."""
+    """Yield batches of the file's own size, 1 where the model leaves it open."""
+    size = model.inputs[0].shape[0] or 1
     for batch in batches:
-        for index in range(len(batch[0])):
-            sample = [array[index : index + 1] for array in batch]
+        for sample, _ in in_batches(batch, size):
             yield dict(zip(model.input_names, sample, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hashbwn_keras.files import read_file
+from hashbwn_keras.tflite.attached import attached_names
 from hashbwn_keras.tflite.filters import Filter, read_filters
 from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.provenance import read_provenance
@@ -56,12 +57,14 @@ class Inspection:
         layers: one record per filter, in the order of execution.
         operators: number of operators by name.
         provenance: what the file says about its making; {} if nothing.
+        attached: names of the files packed behind it, such as labels.
     """
 
     nbytes: int
     layers: list[LayerRecord]
     operators: dict[str, int]
     provenance: dict[str, Any]
+    attached: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the codes as plain JSON-able values; of the scales, the range."""
@@ -103,10 +106,12 @@ class Inspection:
             f"{weights:,} weights at {average:.2f} bits"
         )
         lines.append(", ".join(f"{count} {name}" for name, count in self.operators.items()))
+        if self.attached:
+            lines.append(f"packed behind it: {', '.join(self.attached)}")
         lines += [
             f"{key}: {value}"
             for key, value in self.provenance.items()
-            if key not in ("layers", "recipe")
+            if key not in ("layers", "bits", "recipe")
         ]
         recipe = self.provenance.get("recipe", {})
         lines += [f"recipe {k}: {v}" for k, v in recipe.items() if not isinstance(v, dict | list)]
@@ -133,6 +138,7 @@ def inspect(path_or_bytes: bytes | str | os.PathLike[str]) -> Inspection:
         layers=[_record(found, str(given)) for found, given in zip(filters, names, strict=True)],
         operators=operator_histogram(model),
         provenance=provenance,
+        attached=attached_names(content),
     )
 
 

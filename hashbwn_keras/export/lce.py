@@ -7,11 +7,11 @@ from types import ModuleType
 import tensorflow as tf
 import tf_keras
 
-from hashbwn_keras.errors import HashBWNError, first_line
+from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.export.convert import check_model, keras_to_tflite, quiet_conversion
 from hashbwn_keras.export.lce_padding import check_padding
-from hashbwn_keras.export.litert import check_choice, finished
+from hashbwn_keras.export.litert import check_choice
 from hashbwn_keras.export.matching import (
     check_all_found,
     layers_with_binary_input,
@@ -19,11 +19,14 @@ from hashbwn_keras.export.matching import (
     name_filters,
 )
 from hashbwn_keras.files import atomic_write, check_writable, temporary_folder
+from hashbwn_keras.export.refusal import no_operator, refused
+from hashbwn_keras.export.storing import finished
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
-from hashbwn_keras.tflite import encode
+from hashbwn_keras.tflite import encode, names
 from hashbwn_keras.tflite.filters import Filter, read_filters
 from hashbwn_keras.tflite.names import Storage
+from hashbwn_keras.tflite.subgraph import custom_operators
 
 WEIGHTS = ("packed", "float")
 TYPES = ("float32", "int8")
@@ -81,13 +84,17 @@ def to_lce(
     else:  # TensorFlow's converter is the better one; the operators are the same
         converted = keras_to_tflite(model)
     flat, filters = read_filters(converted, "The file from Larq Compute Engine")
+    unknown = custom_operators(flat) - set(names.LCE_OPERATORS)
+    if unknown:  # its converter writes down any operation of TensorFlow
+        raise no_operator("Larq Compute Engine", model, min(unknown))
     kernels = binary_kernels(model)
-    names = name_filters(filters, kernels)
+    layers = name_filters(filters, kernels)
     check_all_found(filters, kernels)
-    _warn_of_float_convolutions(filters, names, layers_with_binary_input(kernels))
+    _warn_of_float_convolutions(filters, layers, layers_with_binary_input(kernels))
     if weights == "packed":
         _pack(filters)
-    result = finished(flat, model, names, weights=weights, activations="float32", target="lce")
+    facts = {"weights": weights, "activations": "float32", "target": "lce"}
+    result = finished(flat, filters, model, layers, **facts)
     if not allow_float:
         _check_packed(result, kernels, weights)
     if path is not None:
@@ -99,8 +106,8 @@ def _check_packed(result: bytes, kernels: list[BinaryKernel], weights: str) -> N
     """Check that as many binary layers are packed as there are, and name those that are not."""
     wanted = kernels
     if weights == "float":
-        names = layers_with_binary_input(kernels)
-        wanted = [kernel for kernel in kernels if kernel.name in names]
+        chosen = layers_with_binary_input(kernels)
+        wanted = [kernel for kernel in kernels if kernel.name in chosen]
     _, filters = read_filters(result, "The file")
     lost = missing_layers([found for found in filters if found.packed], wanted)
     if lost:
@@ -138,19 +145,17 @@ def _convert(model: tf_keras.Model, input_type: str, output_type: str, target: s
                 inference_output_type=tf.as_dtype(output_type),
                 target=target,
             )
-        except (RuntimeError, ValueError) as error:
-            raise HashBWNError(
-                f"Larq Compute Engine refuses model {model.name!r}: {first_line(error)}."
-            ) from error
+        except RuntimeError as error:
+            raise refused("Larq Compute Engine", model, error) from error
 
 
 def _warn_of_float_convolutions(
-    filters: list[Filter], names: list[str], with_binary_input: set[str]
+    filters: list[Filter], layers: list[str], with_binary_input: set[str]
 ) -> None:
     """LCE turns a convolution it cannot pack into a float one without a word."""
     lost = [
         name
-        for found, name in zip(filters, names, strict=True)
+        for found, name in zip(filters, layers, strict=True)
         if name in with_binary_input and found.storage != Storage.LCE
     ]
     if lost:

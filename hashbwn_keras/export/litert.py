@@ -3,24 +3,18 @@
 import os
 from typing import Any
 
-import tensorflow as tf
 import tf_keras
-from tensorflow.lite.python import schema_py_generated as schema
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.network.keras3 import to_keras2
+from hashbwn_keras.export.storing import can_pack, finished, store, written
 from hashbwn_keras.files import atomic_write, check_writable, read_file
 from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
-from hashbwn_keras.network.saving import get_recipe
-from hashbwn_keras.tflite import encode
-from hashbwn_keras.tflite.filters import Filter, read_filters
-from hashbwn_keras.tflite.flatbuffer import compact, write_model
-from hashbwn_keras.tflite.names import Storage
-from hashbwn_keras.tflite.provenance import FORMAT, read_provenance, write_provenance
-from hashbwn_keras.tflite.storage import why_not_packed
-from hashbwn_keras.version import __version__
+from hashbwn_keras.tflite.attached import with_attached
+from hashbwn_keras.tflite.filters import read_filters
+from hashbwn_keras.tflite.provenance import read_provenance
 
 WEIGHTS = ("packed", "int8", "float")
 ACTIVATIONS = ("float32", "int8")
@@ -133,8 +127,8 @@ def _encode_keras(model: tf_keras.Model, data: bytes, weights: str, activations:
     expected = binary_kernels(model)
     names = name_filters(filters, expected)
     check_all_found(filters, expected)
-    _store(filters, weights)
-    return finished(flat, model, names, weights=weights, activations=activations)
+    store(filters, weights)
+    return finished(flat, filters, model, names, weights=weights, activations=activations)
 
 
 def _encode_file(data: bytes, name: str, weights: str) -> bytes:
@@ -142,58 +136,15 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
     binary = [found for found in filters if found.binary]
     if not binary:
         raise HashBWNError(
-            f"{name} has no filter with two values per output channel: binarise the Keras model "
-            "first (hashbwn_keras.binarize)."
+            f"{name} has no filter with two values per output channel, nor with the levels of a "
+            "longer code: binarise the Keras model first (hashbwn_keras.binarize)."
         )
     packed = [found for found in binary if found.packed]
-    if weights == "packed" and packed and not any(_can_pack(found) for found in binary):
+    if weights == "packed" and packed and not any(can_pack(found) for found in binary):
         raise HashBWNError(f"{name} is packed already: use it as it is.")
     before = read_provenance(flat)
     layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
-    _store(filters, weights)
-    integer = any(f.storage == Storage.INT8 and not f.has_float_input for f in binary)
+    store(filters, weights)
+    integer = any(f.integers is not None and not f.has_float_input for f in binary)
     facts = {"weights": weights, "activations": "int8" if integer else "float32"}
-    return _written(flat, {**before, **facts, "layers": layers})
-
-
-def _can_pack(found: Filter) -> bool:
-    return found.binary and not found.packed and not why_not_packed(found)
-
-
-def _store(filters: list[Filter], weights: str) -> None:
-    if weights == "float":
-        return
-    unpack = [Storage.FLOAT32, Storage.FLOAT16] + [Storage.PACKED] * (weights == "int8")
-    for found in filters:
-        if weights == "packed" and _can_pack(found):
-            encode.to_packed(found)
-        elif found.binary and (found.storage in unpack or _is_rounded(found)):
-            encode.to_int8(found)
-
-
-def _is_rounded(found: Filter) -> bool:
-    """Whether a full-integer layer has levels times α that the converter rounded to integers."""
-    integers = found.integers
-    return integers is not None and integers.units is None and not found.has_float_input
-
-
-def finished(flat: schema.ModelT, model: tf_keras.Model, names: list[str], **facts: str) -> bytes:
-    """Return the file of an edited model, with its provenance.
-
-    Args:
-        flat: the edited model.
-        model: the Keras model it was converted from.
-        names: names of its filters, in their order in the file.
-        facts: how it was exported.
-    """
-    content: dict[str, Any] = {"tensorflow": tf.__version__, "layers": names, **facts}
-    content |= {"inputs": model.input_names, "outputs": model.output_names}
-    if recipe := get_recipe(model):
-        content["recipe"] = recipe
-    return _written(flat, content)
-
-
-def _written(flat: schema.ModelT, content: dict[str, Any]) -> bytes:
-    write_provenance(flat, {**content, "format": FORMAT, "hashbwn_keras": __version__})
-    compact(flat)
-    return write_model(flat)
+    return with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)

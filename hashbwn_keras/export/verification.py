@@ -12,7 +12,6 @@ from tensorflow.lite.python import schema_py_generated as schema
 from hashbwn_keras.errors import HashBWNError, first_line
 from hashbwn_keras.export.convert import check_model
 from hashbwn_keras.export.matching import missing_layers, name_filters
-from hashbwn_keras.network.batches import batches_of
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.export.verified import RuntimeResult, Verification
 from hashbwn_keras.files import read_file
@@ -57,7 +56,6 @@ def verify(
     _check_interface(model, flat, name)
     batches = batches_of(data, model, "data")
     interface = _interface(model, flat, name)
-    batches = batches_of(data, model)
     reference = _keras_outputs(model, batches)
     if tolerance is None:
         tolerance = 0.1 if _has_int8_activations(filters) else 1e-4

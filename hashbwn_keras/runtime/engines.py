@@ -11,14 +11,18 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from hashbwn_keras.tflite import names
-from hashbwn_keras.tflite.signature import with_input_shapes
-from hashbwn_keras.tflite.subgraph import operator_histogram
+from hashbwn_keras.tflite.flatbuffer import read_model, shape_of
+from hashbwn_keras.tflite.signature import FREE, read_interface, with_input_shapes
+from hashbwn_keras.tflite.subgraph import custom_operators, operator_histogram
 
 Shapes = Sequence[tuple[int, ...]]
 
 
 class Engine(Protocol):
     """A file, loaded. Inputs and outputs are in the order of the file.
+
+    Recurrent layers keep their state from run to run in TensorFlow Lite and begin anew in Keras:
+    every run begins anew.
 
     Whatever does not work raises RuntimeError or ValueError, as the interpreters do.
     """
@@ -69,18 +73,13 @@ def why_not(runtime: names.Runtime, flat: schema.ModelT) -> str:
     """Return why ``runtime`` lacks an operator of the file, "" where it does not."""
     known = set(names.LCE_OPERATORS) if runtime == names.LCE else set()
     used = set(operator_histogram(flat))
-    missing = sorted((_custom_operators(flat) - known) & used)
+    missing = sorted((custom_operators(flat) - known) & used)
     return f"it has no operator {missing[0]}" if missing else ""
 
 
 def needs_lce(flat: schema.ModelT) -> bool:
     """Whether a file has operators that only Larq Compute Engine knows."""
-    return bool(_custom_operators(flat) & set(names.LCE_OPERATORS))
-
-
-def _custom_operators(flat: schema.ModelT) -> set[str]:
-    codes = (code.customCode for code in flat.operatorCodes)
-    return {code.decode(errors="replace") for code in codes if code}
+    return bool(custom_operators(flat) & set(names.LCE_OPERATORS))
 
 
 class LiteEngine:
@@ -117,6 +116,7 @@ class LiteEngine:
         """As :meth:`Engine.run`."""
         for detail, array in zip(self._inputs, arrays, strict=True):
             self._interpreter.set_tensor(detail["index"], array)
+        self._interpreter.reset_all_variables()
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
 
@@ -137,16 +137,24 @@ class LceEngine:
                 "This file has Larq Compute Engine's operators; running it needs "
                 'larq_compute_engine: pip install "hashbwn_keras[lce]".'
             ) from error
-        self._class, self._content, self._num_threads = Interpreter, content, num_threads
-        self._interpreter = Interpreter(content, num_threads=num_threads)
+        self._load = lambda data: Interpreter(data, num_threads=num_threads)
+        self._content = content
+        flat = read_model(content)
+        self._keeps_state = any(t.isVariable for g in flat.subgraphs for t in g.tensors)
+        self._shapes = [shape_of(flat.subgraphs[0].tensors[i]) for i in flat.subgraphs[0].inputs]
+        free = any(FREE in port.shape[1:] for port in read_interface(flat).inputs)
+        # Where sizes are open, the file stands for images of 1×1, for which it may not load.
+        self._interpreter = None if free else self._load(content)
 
     def prepare(self, shapes: Shapes) -> None:
         """As :meth:`Engine.prepare`; the file is changed and loaded again, it cannot resize."""
-        if [tuple(shape) for shape in self._interpreter.input_shapes] != list(shapes):
-            content = with_input_shapes(self._content, shapes)
-            self._interpreter = self._class(content, num_threads=self._num_threads)
+        # Loading again is the only way to begin anew here.
+        if self._interpreter is None or self._keeps_state or self._shapes != list(shapes):
+            self._interpreter = self._load(with_input_shapes(self._content, shapes))
+            self._shapes = list(shapes)
 
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """As :meth:`Engine.run`."""
+        assert self._interpreter is not None
         # Not the wrapper's own predict: it takes every batch apart into samples.
         return list(self._interpreter.interpreter.predict(list(arrays)))

@@ -120,8 +120,8 @@ def _levels(rows: np.ndarray, fits: _Fits) -> np.ndarray | None:
     for largest in range(1, 2**MOST_BITS, 2):
         part = rows[left]
         alpha = part.max(axis=1, keepdims=True, initial=0) / largest
-        levels = np.minimum(2 * np.floor(part / (2 * alpha)) + 1, largest)
-        good = fits(part, alpha, levels)
+        levels = np.minimum(2 * np.floor(part / (2 * alpha)) + 1, largest).astype(np.int8)
+        good = fits(part, alpha, levels) & (np.gcd.reduce(levels, axis=1) == 1)
         found[left[good]] = levels[good]
         left = left[~good]
         if not len(left):

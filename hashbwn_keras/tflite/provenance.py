@@ -7,7 +7,11 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 NAME = b"hashbwn_keras"
-FORMAT = 1
+
+
+def format_of(bits: int) -> int:
+    """Return the version of docs/format.md that specifies filters of up to ``bits`` bits."""
+    return 1 if bits <= 1 else 2
 
 
 def write_provenance(model: schema.ModelT, content: dict[str, Any]) -> None:

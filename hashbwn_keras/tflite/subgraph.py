@@ -162,6 +162,12 @@ def graphs(model: schema.ModelT) -> list[Graph]:
     return [Graph(model, index) for index in range(len(model.subgraphs))]
 
 
+def custom_operators(model: schema.ModelT) -> set[str]:
+    """Return the names of the custom operators that a file declares."""
+    codes = (code.customCode for code in model.operatorCodes)
+    return {code.decode(errors="replace") for code in codes if code}
+
+
 def operator_histogram(model: schema.ModelT) -> dict[str, int]:
     """Count the operators by name, custom ones by their own, most frequent first."""
     names = {code: name for name, code in vars(Builtin).items() if isinstance(code, int)}

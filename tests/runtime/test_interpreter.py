@@ -1,11 +1,15 @@
 """The Interpreter class: every file of the project, arrays in and out."""
 
+import threading
+
 import graphs
 import numpy as np
 import pytest
+import tf_keras
 from graphs import Graph
 
 import hashbwn_keras
+from hashbwn_keras import export
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.runtime import library
 
@@ -108,7 +112,6 @@ def test_without_a_library_it_says_so_and_runs(monkeypatch):
 def test_lce_files_run_in_its_interpreter():
     lce = pytest.importorskip("larq_compute_engine")
     import larq as lq
-    import tf_keras
 
     model = tf_keras.Sequential(
         [
@@ -134,3 +137,139 @@ def test_the_native_library_says_what_it_is():
     native = library.Native(library.delegate_path())
     assert native.kernels in ("avx2", "neon", "portable")
     assert graphs.output_extent(7, 3, 2, 1, graphs.SAME) == 4
+
+
+@pytest.fixture(scope="module")
+def two_sided():
+    """Inputs and outputs whose order is not that of their names, as the converter has them."""
+    left, right = (tf_keras.Input((9, 9, 3), name=name) for name in ("left", "right"))
+    conv = hashbwn_keras.HashBinaryConv2D
+    mixed = conv(20, 3)(right) - 0.5 * conv(20, 3)(left)
+    outputs = [
+        tf_keras.layers.Dense(2, name="zebra")(tf_keras.layers.Flatten()(mixed)),
+        conv(2, 3, name="ant")(mixed),
+    ]
+    return tf_keras.Model([right, left], outputs)
+
+
+def pair(n=3):
+    return [np.random.default_rng(i).normal(size=(n, 9, 9, 3)).astype(np.float32) for i in (0, 1)]
+
+
+@pytest.mark.parametrize("make", [export.to_tflite, export.to_lce])
+def test_inputs_and_outputs_are_in_the_order_of_the_keras_model(two_sided, make):
+    if make is export.to_lce:
+        pytest.importorskip("larq_compute_engine")
+    interpreter = hashbwn_keras.Interpreter(make(two_sided))
+    assert interpreter.input_names == ["right", "left"]
+    assert interpreter.output_names == ["zebra", "ant"]
+    right, left = pair()
+    want = two_sided([right, left])
+    for given in ([right, left], {"left": left, "right": right}):
+        for got, wanted in zip(interpreter.predict(given), want, strict=True):
+            np.testing.assert_allclose(got, wanted, atol=1e-4)
+    with pytest.raises(HashBWNError, match=r"inputs \['right', 'left'\]: \['left', 'top'\] are"):
+        interpreter.predict({"left": left, "top": right})
+    with pytest.raises(HashBWNError, match="different numbers of samples"):
+        interpreter.predict([right[:1], left])
+
+
+def test_files_of_others_are_in_the_order_of_their_signature(two_sided):
+    import tensorflow as tf
+
+    content = tf.lite.TFLiteConverter.from_keras_model(two_sided).convert()
+    interpreter = hashbwn_keras.Interpreter(content)
+    assert interpreter.input_names == ["left", "right"]
+    assert interpreter.output_names == ["ant", "zebra"]
+
+
+@pytest.fixture(scope="module")
+def open_sized():
+    """A model that takes images of any size, of at least 5 by 5."""
+    image = x = tf_keras.Input((None, None, 3))
+    for _ in range(2):
+        x = hashbwn_keras.HashBinaryConv2D(20, 3, activation="relu")(x)
+    return tf_keras.Model(image, tf_keras.layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize("make", [export.to_tflite, export.to_lce])
+def test_open_sizes_are_those_of_the_images(open_sized, make):
+    if make is export.to_lce:
+        pytest.importorskip("larq_compute_engine")
+    interpreter = hashbwn_keras.Interpreter(make(open_sized))
+    for height, width in ((12, 12), (7, 9), (12, 12)):
+        x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+        np.testing.assert_allclose(interpreter.predict(x), open_sized(x), atol=1e-5)
+    with pytest.raises(HashBWNError, match="cannot run the file on inputs of shape"):
+        interpreter.predict(np.zeros((1, 3, 3, 3), np.float32))
+    np.testing.assert_allclose(interpreter.predict(x), open_sized(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [export.to_tflite, export.to_lce])
+def test_a_fixed_batch_is_run_as_one(make):
+    if make is export.to_lce:
+        pytest.importorskip("larq_compute_engine")
+    image = tf_keras.Input((9, 9, 3), batch_size=4)
+    x = hashbwn_keras.HashBinaryConv2D(20, 3)(image)
+    model = tf_keras.Model(image, tf_keras.layers.Dense(2)(tf_keras.layers.Flatten()(x)))
+    x = pair(10)[0]
+    want = model.predict(np.concatenate([x, x[:2]]), batch_size=4, verbose=0)
+    content = make(model)
+    for n in (10, 4, 1):
+        got = hashbwn_keras.Interpreter(content).predict(x[:n])
+        np.testing.assert_allclose(got, want[:n], atol=1e-5)
+    assert export.verify(model, content, x).ok
+
+
+@pytest.fixture(scope="module")
+def bytes_in():
+    image = tf_keras.Input((9, 9, 3), dtype="uint8")
+    x = tf_keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
+    x = hashbwn_keras.HashBinaryConv2D(20, 3)(x)
+    return tf_keras.Model(image, tf_keras.layers.GlobalAveragePooling2D()(x))
+
+
+def test_values_that_would_be_truncated_are_refused(bytes_in):
+    content = export.to_tflite(bytes_in)
+    interpreter = hashbwn_keras.Interpreter(content)
+    x = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3))
+    want = bytes_in(x.astype(np.uint8))
+    for same in (x.astype(np.uint8), x, x.astype(np.float32)):
+        np.testing.assert_allclose(interpreter.predict(same), want, atol=1e-5)
+    for wrong in (x / 255, x - 1 - x.min(), x + 1.0 + 255 - x.max(), np.where(x > 9, np.nan, 0)):
+        with pytest.raises(HashBWNError, match="whole numbers from 0 to 255"):
+            interpreter.predict(wrong)
+    with pytest.raises(HashBWNError, match="type bool: give uint8"):
+        interpreter.predict(x > 9)
+    assert export.verify(bytes_in, content, x.astype(np.uint8)).ok
+
+
+def test_several_threads_may_call_one_interpreter():
+    interpreter = hashbwn_keras.Interpreter(net())
+    inputs = [images(4) + i for i in range(4)]
+    want = [interpreter.predict(x) for x in inputs]
+    got = [[] for _ in inputs]
+
+    def work(i):
+        for _ in range(20):
+            got[i].append(interpreter.predict(inputs[i]))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results, wanted in zip(got, want, strict=True):
+        assert len(results) == 20
+        assert all(np.array_equal(result, wanted) for result in results)
+
+
+def test_a_file_that_the_interpreter_refuses_is_one_sentence():
+    from hashbwn_keras.tflite import flatbuffer
+
+    model = flatbuffer.read_model(net())
+    for code in model.operatorCodes:
+        code.version = 999
+    with pytest.raises(HashBWNError, match="The interpreter refuses The file: ") as caught:
+        hashbwn_keras.Interpreter(flatbuffer.write_model(model)).predict(images(1))
+    assert "\n" not in str(caught.value)
