@@ -8,9 +8,9 @@ import tf_keras
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
 from hashbwn_keras.export.matching import check_all_found, name_filters
-from hashbwn_keras.network.keras3 import to_keras2
-from hashbwn_keras.export.storing import can_pack, finished, store, written
+from hashbwn_keras.export.storing import can_pack, finished, is_own, own, store, written
 from hashbwn_keras.files import atomic_write, check_writable, read_file
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
 from hashbwn_keras.tflite.attached import with_attached
 from hashbwn_keras.tflite.filters import read_filters
@@ -147,4 +147,5 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
     store(filters, weights)
     integer = any(f.integers is not None and not f.has_float_input for f in binary)
     facts = {"weights": weights, "activations": "int8" if integer else "float32"}
-    return with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)
+    result = with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)
+    return own(result) if is_own(data) else result

@@ -1,5 +1,6 @@
 """The filters of a file in the storage asked for, and the file with what it says of its making."""
 
+import hashlib
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +15,20 @@ from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.provenance import format_of, write_provenance
 from hashbwn_keras.tflite.storage import why_not_packed
 from hashbwn_keras.version import __version__
+
+# Digests of the files made in this process of Keras models, and of such files.
+_OWN: set[bytes] = set()
+
+
+def is_own(content: bytes) -> bool:
+    """Whether a file was made in this process, of a Keras model, so that it is what it seems."""
+    return hashlib.sha256(content).digest() in _OWN
+
+
+def own(content: bytes) -> bytes:
+    """Return a file that was made in this process of a Keras model, and remember it."""
+    _OWN.add(hashlib.sha256(content).digest())
+    return content
 
 
 def can_pack(found: Filter) -> bool:
@@ -59,7 +74,7 @@ def finished(
     content |= {"inputs": model.input_names, "outputs": model.output_names}
     if recipe := get_recipe(model):
         content["recipe"] = recipe
-    return written(flat, filters, content)
+    return own(written(flat, filters, content))
 
 
 def written(flat: schema.ModelT, filters: list[Filter], content: dict[str, Any]) -> bytes:

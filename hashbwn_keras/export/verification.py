@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +14,15 @@ from tensorflow.lite.python import schema_py_generated as schema
 from hashbwn_keras.errors import HashBWNError, first_line
 from hashbwn_keras.export.convert import check_model
 from hashbwn_keras.export.matching import missing_layers, name_filters
-from hashbwn_keras.network.keras3 import to_keras2
+from hashbwn_keras.export.storing import is_own
 from hashbwn_keras.export.verified import RuntimeResult, Verification
 from hashbwn_keras.files import read_file
 from hashbwn_keras.network.batches import Batch, batches_of
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.runtime.apart import Apart, Limits
 from hashbwn_keras.runtime.engines import Engine, Installed, installed, why_not
-from hashbwn_keras.runtime.feeding import in_batches, outputs_of
+from hashbwn_keras.runtime.feeding import outputs_of
 from hashbwn_keras.tflite.filters import Filter, read_filters
 from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.signature import FREE, Interface, Port, read_interface
@@ -53,16 +57,12 @@ def verify(
     check_model(model)
     content, name = read_file(path_or_bytes)
     flat, filters = read_filters(content, name)
-    _check_interface(model, flat, name)
     batches = batches_of(data, model, "data")
     interface = _interface(model, flat, name)
-    reference = _keras_outputs(model, batches)
+    asked = _Question(interface, batches, [_keras_outputs(model, batch) for batch in batches])
     if tolerance is None:
         tolerance = 0.1 if _has_int8_activations(filters) else 1e-4
-    results = [
-        _result(runtime, content, flat, _Question(interface, batches, reference))
-        for runtime in installed()
-    ]
+    results = _results(content, flat, asked)
     ran = [r for r in results if r.ran]
     good = bool(ran) and all(r.finite and r.relative_error <= tolerance for r in ran)
     kernels = binary_kernels(model)
@@ -125,19 +125,9 @@ def _fits(port: Port, wanted: tuple[int | None, ...]) -> bool:
     return port.shape[1:] == wanted[1:]
 
 
-def _keras_outputs(model: tf_keras.Model, batches: list[Batch]) -> list[np.ndarray]:
-    fixed = model.inputs[0].shape[0]
-    parts = [
-        [np.asarray(value)[:kept] if value.shape.rank else np.asarray(value) for value in outputs]
-        for batch in batches
-        for rows, kept in in_batches(batch, fixed or len(batch[0]))
-        for outputs in [tf.nest.flatten(model(_as_fed(model, rows), training=False))]
-    ]
-    return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts) if parts[0].ndim else parts[-1]
+def _keras_outputs(model: tf_keras.Model, batch: Batch) -> Batch:
+    outputs = tf.nest.flatten(model(_as_fed(model, batch), training=False))
+    return [np.asarray(output) for output in outputs]
 
 
 def _as_fed(model: tf_keras.Model, batch: list[np.ndarray]) -> Any:
@@ -146,51 +136,85 @@ def _as_fed(model: tf_keras.Model, batch: list[np.ndarray]) -> Any:
 
 
 class _Question(NamedTuple):
-    """What an interpreter is asked, and what Keras answers."""
+    """What an interpreter is asked, and what Keras answers, batch by batch."""
 
     interface: Interface
     batches: list[Batch]
-    reference: list[np.ndarray]
+    reference: list[Batch]
+
+    def ranges(self) -> list[float]:
+        """Return max − min of each output over the data, 1 where all values are equal."""
+        return [
+            float(max(map(np.max, parts)) - float(min(map(np.min, parts)))) or 1.0
+            for parts in zip(*self.reference, strict=True)
+        ]
+
+
+def _results(content: bytes, flat: schema.ModelT, asked: _Question) -> list[RuntimeResult]:
+    """Run the file in each interpreter, in a process of its own unless it was just written here."""
+    if is_own(content):
+        return [_result(runtime, runtime.load, content, asked, flat) for runtime in installed()]
+    sample = sum(array[:1].nbytes for array in asked.batches[0])
+    with Apart(Limits.for_file(content, sample)) as apart:
+        return [
+            _result(runtime, partial(apart.load, runtime), content, asked, flat)
+            for runtime in installed()
+        ]
 
 
 def _result(
-    runtime: Installed, content: bytes, flat: schema.ModelT, asked: _Question
+    runtime: Installed,
+    load: Callable[[bytes], Engine],
+    content: bytes,
+    asked: _Question,
+    flat: schema.ModelT,
 ) -> RuntimeResult:
     result = RuntimeResult(runtime.name, runtime.version)
     result.reason = why_not(runtime.runtime, flat)
     if result.reason:
         return result
     try:
-        outputs = _outputs(runtime.load(content), asked)
+        answers = _answers(load(content), asked)
     except (RuntimeError, ValueError) as error:
         result.reason = f"it refuses the file ({first_line(error)})"
         return result
     result.ran = True
-    result.finite = all(bool(np.isfinite(output).all()) for output in outputs)
-    pairs = list(zip(outputs, asked.reference, strict=True))
-    errors = [float(np.max(_difference(*pair), initial=0)) for pair in pairs]
-    ranges = [float(np.ptp(wanted.astype(np.float64))) or 1.0 for wanted in asked.reference]
-    result.max_error = max(errors)
-    result.relative_error = max(e / r for e, r in zip(errors, ranges, strict=True))
-    first, wanted = pairs[0]
-    if wanted.ndim == 2 and wanted.shape[1] > 1:
-        result.top1_agreement = float(np.mean(first.argmax(1) == wanted.argmax(1)))
+    result.finite = all(np.isfinite(output).all() for answer in answers for output in answer)
+    errors = [
+        [_error(output, wanted) for output, wanted in zip(*pair, strict=True)]
+        for pair in zip(answers, asked.reference, strict=True)
+    ]
+    worst = np.max(errors, axis=0)
+    result.max_error = float(worst.max())
+    result.relative_error = float(np.max(worst / asked.ranges()))
+    result.top1_agreement = _agreement(answers, asked.reference)
     return result
 
 
-def _difference(output: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _error(output: np.ndarray, wanted: np.ndarray) -> float:
     if output.shape != wanted.shape:
         raise HashBWNError(
             f"The file gives outputs of shape {output.shape} where the model gives "
             f"{wanted.shape}: give the model the file was made from."
         )
-    return np.abs(output.astype(np.float64) - wanted)
+    return float(np.max(np.abs(output.astype(np.float64) - wanted), initial=0))
 
 
-def _outputs(engine: Engine, asked: _Question) -> list[np.ndarray]:
+def _agreement(answers: list[Batch], reference: list[Batch]) -> float | None:
+    """Return how often the first output's largest value is the same; None if it is no such row."""
+    if reference[0][0].ndim != 2 or reference[0][0].shape[1] < 2:
+        return None
+    same = [
+        answer[0].argmax(1) == wanted[0].argmax(1)
+        for answer, wanted in zip(answers, reference, strict=True)
+    ]
+    return float(np.mean(np.concatenate(same)))
+
+
+def _answers(engine: Engine, asked: _Question) -> list[Batch]:
     """Return the interpreter's outputs as real values, in the order of the model's outputs."""
     ports = asked.interface.inputs
-    parts = [
+    return [
         outputs_of(
             engine,
             asked.interface,
@@ -198,4 +222,3 @@ def _outputs(engine: Engine, asked: _Question) -> list[np.ndarray]:
         )
         for batch in asked.batches
     ]
-    return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
