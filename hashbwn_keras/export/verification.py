@@ -20,6 +20,7 @@ from hashbwn_keras.files import read_file
 from hashbwn_keras.network.batches import Batch, batches_of
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.network.outputs import Kind, output_kinds
 from hashbwn_keras.runtime.apart import Apart, Limits
 from hashbwn_keras.runtime.engines import Engine, Installed, installed, why_not
 from hashbwn_keras.runtime.feeding import outputs_of
@@ -59,7 +60,8 @@ def verify(
     flat, filters = read_filters(content, name)
     batches = batches_of(data, model, "data")
     interface = _interface(model, flat, name)
-    asked = _Question(interface, batches, [_keras_outputs(model, batch) for batch in batches])
+    reference = [_keras_outputs(model, batch) for batch in batches]
+    asked = _Question(interface, batches, reference, output_kinds(model)[0].kind)
     if tolerance is None:
         tolerance = 0.1 if _has_int8_activations(filters) else 1e-4
     results = _results(content, flat, asked)
@@ -80,6 +82,7 @@ def verify(
         binary_packed=len(kernels) - len(missing) - len(kept),
         missing=missing,
         kept=kept,
+        first_output=asked.first_output.value,
         bits={name: f.bits for name, f in found.items()},
         storage=dict(Counter(found.storage for found in filters)),
         operators=operator_histogram(flat),
@@ -141,6 +144,7 @@ class _Question(NamedTuple):
     interface: Interface
     batches: list[Batch]
     reference: list[Batch]
+    first_output: Kind
 
     def ranges(self) -> list[float]:
         """Return max − min of each output over the data, 1 where all values are equal."""
@@ -187,7 +191,8 @@ def _result(
     worst = np.max(errors, axis=0)
     result.max_error = float(worst.max())
     result.relative_error = float(np.max(worst / asked.ranges()))
-    result.top1_agreement = _agreement(answers, asked.reference)
+    if asked.first_output in (Kind.CLASSES, Kind.SCORES):
+        result.top1_agreement = _agreement(answers, asked.reference)
     return result
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hashbwn_keras.network.outputs import Kind
 from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.storage import Placed, packing_summary
 
@@ -20,7 +21,7 @@ class RuntimeResult:
         max_error: largest absolute difference from Keras, over all outputs.
         relative_error: the largest over the outputs of max error / range (max − min) of the output.
         top1_agreement: share of samples whose largest value of the first output is the same; None
-            where that is not one row of several values a sample.
+            where that is not one row of classes or scores a sample.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Verification:
         binary_packed: those of them that take no more than their bits a weight.
         missing: names of the binary layers that are not in the file.
         kept: storage and reason of each binary layer that is there, but not packed, by name.
+        first_output: what the first output is, "classes" or "scores" among others
+            (:class:`hashbwn_keras.network.outputs.Kind`).
         bits: of a code of each binary layer that is there, by name.
         storage: number of filters by storage.
         operators: number of operators by name.
@@ -63,6 +66,7 @@ class Verification:
     binary_packed: int
     missing: list[str]
     kept: dict[str, tuple[Storage, str]]
+    first_output: str
     bits: dict[str, int]
     storage: dict[str, int]
     operators: dict[str, int]
@@ -117,9 +121,10 @@ class Verification:
             if not result.ran:
                 lines.append(f"{head} not run, {result.reason}")
                 continue
-            agreement = (
-                "" if result.top1_agreement is None else f", top-1 {result.top1_agreement:.2%}"
-            )
+            agreement = ""
+            if result.top1_agreement is not None:
+                what = "top-1" if self.first_output == Kind.CLASSES.value else "largest score"
+                agreement = f", {what} the same in {result.top1_agreement:.2%}"
             lines.append(
                 f"{head} max error {result.max_error:.3g} "
                 f"({result.relative_error:.2g} of the range){agreement}"

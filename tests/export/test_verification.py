@@ -6,6 +6,7 @@ import pytest
 import tf_keras
 
 from hashbwn_keras import HashBWNError, export
+from hashbwn_keras.export import storing
 from hashbwn_keras.runtime import engines
 from hashbwn_keras.tflite import flatbuffer, names, subgraph
 
@@ -110,3 +111,53 @@ def test_runtimes_that_are_not_installed_are_left_out(monkeypatch):
     missing = names.LITERT._replace(module="no_such_module")
     monkeypatch.setattr(names, "RUNTIMES", (names.TENSORFLOW, missing))
     assert "ai_edge_litert" not in {runtime.name for runtime in engines.installed()}
+
+
+def one_dense(**options):
+    image = tf_keras.Input((6,))
+    hidden = tf_keras.layers.Dense(40, name="hidden")(image)
+    return tf_keras.Model(image, tf_keras.layers.Dense(4, **options)(hidden))
+
+
+@pytest.mark.parametrize(
+    ("options", "loss", "kind", "text"),
+    [
+        ({"activation": "softmax"}, None, "classes", "top-1 the same in 100.00%"),
+        ({}, None, "scores", "largest score the same in 100.00%"),
+        ({}, "mse", "values", None),
+        ({"activation": "sigmoid"}, None, "yes or no", None),
+    ],
+)
+def test_regression_is_not_called_top_1(options, loss, kind, text):
+    model = one_dense(**options)
+    if loss:
+        model.compile(loss=loss)
+    data = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    report = export.verify(model, export.to_tflite(model, weights="float"), data)
+    assert report.ok and report.first_output == kind
+    assert (text in str(report)) if text else ("the same" not in str(report))
+    assert (report.top1_agreement is None) == (text is None)
+
+
+def test_the_limit_that_was_applied_is_printed(awkward_model, packed_file):
+    data = awkward.inputs(2)
+    report = export.verify(awkward_model, packed_file, data)
+    assert "error allowed: 0.0001 of the output's range" in str(report)
+    report = export.verify(awkward_model, packed_file, data, tolerance=0.02)
+    assert "error allowed: 0.02 of" in str(report) and report.to_dict()["tolerance"] == 0.02
+
+
+def test_files_of_others_run_in_a_process_of_their_own(awkward_model, packed_file, monkeypatch):
+    monkeypatch.setattr(storing, "_OWN", set())
+    monkeypatch.setattr(engines.LiteEngine, "prepare", None)  # would fail here
+    report = export.verify(awkward_model, packed_file, awkward.inputs(2))
+    assert report.ok and all(result.ran for result in report.runtimes)
+
+
+def test_images_of_several_sizes_are_compared():
+    image = tf_keras.Input((None, None, 3))
+    model = tf_keras.Model(image, tf_keras.layers.Conv2D(2, 3, padding="same")(image))
+    rng = np.random.default_rng(0)
+    data = [rng.normal(size=(2, *size, 3)).astype(np.float32) for size in ((8, 8), (7, 9))]
+    report = export.verify(model, export.to_tflite(model, weights="float"), iter(data))
+    assert report.ok and report.samples == 4
