@@ -17,6 +17,7 @@ from hashbwn_keras.errors import CalibrationWarning, HashBWNError
 from hashbwn_keras.network.batches import BATCH, Batch
 from hashbwn_keras.network.graph import Graph, Layer, channel_axis, graph_of, is_batch_norm
 from hashbwn_keras.network.layers import flat_layers
+from hashbwn_keras.network.subsampling import take_pixels_first
 
 IMAGES = 384
 STEPS = 100
@@ -107,7 +108,7 @@ def _fitted(
 def _misfit(graph: Graph, layers: dict[str, Layer], images: list[tf.Tensor]) -> tf.Tensor:
     """How far the batch statistics at all batch-norms are from the stored ones."""
     norms = [step for step in graph.steps if is_batch_norm(step.layer)]
-    values = graph.run(layers, images, [step.inputs[0] for step in norms])
+    values = graph.run(take_pixels_first(layers), images, [step.inputs[0] for step in norms])
     terms = []
     for step, value in zip(norms, values, strict=True):
         norm = layers[step.name]

@@ -42,6 +42,7 @@ from hashbwn_keras.network.graph import (
     is_softmax,
 )
 from hashbwn_keras.network.layers import BinaryKernel, binary_kernels, flat_layers
+from hashbwn_keras.network.subsampling import take_pixels_first
 from hashbwn_keras.solver.hashing import MIN_SCALE
 
 _log = logging.getLogger("hashbwn_keras")
@@ -126,6 +127,7 @@ class _Pair:
         self.binary = binary
         self.float_layers = dict(flat_layers(model))
         self.binary_layers = dict(flat_layers(binary))
+        self._called = take_pixels_first(self.binary_layers)
         self.kernels = binary_kernels(binary)
         names = {kernel.name for kernel in self.kernels}
         self.taps = _taps(self.graph, names)
@@ -136,7 +138,7 @@ class _Pair:
         """The function that is minimised, for one batch."""
         wanted = self.taps + self.graph.outputs
         a = self.graph.run(self.float_layers, inputs, wanted)
-        b = self.graph.run(self.binary_layers, inputs, wanted)
+        b = self.graph.run(self._called, inputs, wanted)
         a = [tf.stop_gradient(value) for value in a]
         taps = len(self.taps)
         features = [_relative_error(x, y) for x, y in zip(a[:taps], b[:taps], strict=True)]
