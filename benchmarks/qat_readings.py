@@ -36,9 +36,11 @@ from tqdm import tqdm
 
 from hashbwn_keras.demo import datasets
 from hashbwn_keras.files import atomic_write
+from hashbwn_keras.network.codes import binary_kernels
 from hashbwn_keras.network.geometry import patch_geometry
-from hashbwn_keras.network.graph import clone, is_batch_norm, same_layer
-from hashbwn_keras.network.layers import binary_kernels, float_form
+from hashbwn_keras.network.kernels import float_form
+from hashbwn_keras.network.layer_kinds import is_batch_norm
+from hashbwn_keras.network.rebuild import clone, same_layer
 from hashbwn_keras.solver.moments import Moments
 from hashbwn_keras.training.distillation import TEMPERATURE, divergence
 
@@ -243,8 +245,8 @@ class Relax(Start):
         return self.binary
 
 
-def _float_layer(name, layer):
-    return float_form(layer) if binary_kernels(layer) else same_layer(name, layer)
+def _float_layer(layer):
+    return float_form(layer) if binary_kernels(layer) else same_layer(layer)
 
 
 WAYS = {"start": Start, "match": Match, "resolve": Resolve, "project": Project, "relax": Relax}

@@ -104,18 +104,20 @@ def sign_mean(model: tf_keras.Model, **arguments: Any) -> tf_keras.Model:
         arguments: changed arguments of the binary layers, such as another ``kernel_quantizer``.
     """
     from hashbwn_keras.binarizer.selection import select
-    from hashbwn_keras.network.graph import clone, graph_of, same_layer
-    from hashbwn_keras.network.layers import binary_form
+    from hashbwn_keras.network.graph import Network
+    from hashbwn_keras.network.kernels import binary_form
+    from hashbwn_keras.network.rebuild import rebuild, same_layer
 
-    chosen, _ = select(model, graph_of(model), None)
+    network = Network.of(model)
+    chosen = select(network, None).chosen
 
-    def make(name: str, layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        if name not in chosen:
-            return same_layer(name, layer)
+    def make(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        if layer not in chosen:
+            return same_layer(layer)
         binary = binary_form(layer)
         return type(binary).from_config({**binary.get_config(), **arguments})
 
-    copy = clone(model, make)
+    copy = rebuild(network, make).model
     copy.set_weights(model.get_weights())
     return copy
 

@@ -27,7 +27,7 @@ _HOME = {
     "HashSolve": "training.hash_solve",
     "Interpreter": "runtime.interpreter",
     "binarize": "binarizer.binarize",
-    "codes": "network.layers",
+    "codes": "network.codes",
     "distil": "training.distillation",
     "load_model": "network.saving",
     "report": "reporting.compare",

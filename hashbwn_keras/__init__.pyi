@@ -11,6 +11,7 @@ from hashbwn_keras import (
 )
 from hashbwn_keras.binarizer.binarize import binarize as binarize
 from hashbwn_keras.errors import HashBWNError as HashBWNError
+from hashbwn_keras.network.codes import codes as codes
 from hashbwn_keras.network.keras3 import to_keras2 as to_keras2
 from hashbwn_keras.network.keras3.back import to_keras3 as to_keras3
 from hashbwn_keras.network.layers import (
@@ -18,7 +19,6 @@ from hashbwn_keras.network.layers import (
     HashBinaryDense as HashBinaryDense,
     HashBinaryDepthwiseConv2D as HashBinaryDepthwiseConv2D,
     HashBinarySeparableConv2D as HashBinarySeparableConv2D,
-    codes as codes,
 )
 from hashbwn_keras.network.saving import load_model as load_model, save_model as save_model
 from hashbwn_keras.reporting.compare import report as report

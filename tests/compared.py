@@ -4,7 +4,7 @@ import numpy as np
 import tf_keras
 
 import hashbwn_keras as hk
-from hashbwn_keras.network.layers import binary_form, has_binary_form
+from hashbwn_keras.network.kernels import binary_form, has_binary_form
 
 L = tf_keras.layers
 RNG = np.random.default_rng(1)

@@ -37,7 +37,8 @@ class ActivationStore:
 
     def put(self, key: Any, batch: int, value: NDArray) -> None:
         """Keep the value of tensor ``key`` for batch number ``batch``."""
-        if self._used + value.nbytes <= self._limit:
+        # Strings are objects, which only pickle writes.
+        if self._used + value.nbytes <= self._limit or value.dtype == object:
             self._used += value.nbytes
             self._kept[key, batch] = value
             return

@@ -11,16 +11,19 @@ import tf_keras
 
 from hashbwn_keras.binarizer.activations import MEMORY_LIMIT, ActivationStore
 from hashbwn_keras.binarizer.data_free import synthesise
-from hashbwn_keras.binarizer.layerwise import LayerwisePass, Options, Target
+from hashbwn_keras.binarizer.layerwise import LayerwisePass, Options
 from hashbwn_keras.binarizer.paths import feeds_batch_norm
 from hashbwn_keras.binarizer.repair import repair as repair_across_layers
 from hashbwn_keras.binarizer.selection import Filters, select
-from hashbwn_keras.binarizer.write import SolvedLayer
+from hashbwn_keras.binarizer.two_networks import TwoNetworks
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.batches import Batch, batches_of, image_count
-from hashbwn_keras.network.graph import Graph, Layer, clone, graph_of, same_layer
+from hashbwn_keras.network.batches import batches_of, image_count
+from hashbwn_keras.network.graph import Network
 from hashbwn_keras.network.keras3 import to_keras2
-from hashbwn_keras.network.layers import binary_form, flat_layers
+from hashbwn_keras.network.kernels import binary_form
+from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.rebuild import Rebuilt, rebuild, same_layer
+from hashbwn_keras.network.recipe import Recipe
 from hashbwn_keras.network.saving import set_recipe
 from hashbwn_keras.solver.methods import METHODS
 from hashbwn_keras.version import __version__
@@ -79,111 +82,83 @@ def binarize(
     if method not in METHODS:
         raise HashBWNError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
     model = to_keras2(model)
-    graph = graph_of(model)
-    _check_weights(model)
-    chosen, skipped = select(model, graph, filters)
-    for name, reason in skipped.items():
-        if "filters" not in reason:
-            _log.warning("%s stays float: %s.", name, reason)
+    network = Network.of(model)
+    _check_weights(network)
+    selection = select(network, filters)
+    for label, skipped in selection.skipped.items():
+        if not skipped.by_choice:
+            _log.warning("%s stays float: %s.", label, skipped.reason)
     if calibration_data is None:
-        batches = synthesise(model, seed)
+        batches = synthesise(network, seed)
     else:
         batches = batches_of(calibration_data, model)
 
-    teacher = _without_activations(model, set(chosen))
-    binary = _binary_clone(model, graph, set(chosen), centred)
-    originals = dict(flat_layers(model))
-    linear, twins = dict(flat_layers(teacher)), dict(flat_layers(binary))
-    targets = {
-        name: Target(linear[name], twins[name], originals[name].activation) for name in chosen
-    }
+    binary = _binary_copy(network, set(selection.chosen), centred)
     options = Options(method=method, seed=seed, centred=centred, compensate=compensate)
     with ActivationStore(memory_limit) as store:
-        solved = LayerwisePass(graph_of(teacher), twins, targets, batches, options, store).run()
-    repaired = repair_across_layers(model, binary, batches, seed=seed) if repair else None
-    recipe = _recipe(model, batches, solved, skipped, options)
-    recipe["calibration"] = "synthetic" if calibration_data is None else "given"
-    recipe["repair"] = vars(repaired) if repaired else False
-    set_recipe(binary, recipe)
-    return binary
+        networks = TwoNetworks(network, binary.twins, batches, store)
+        solved = LayerwisePass(networks, selection.chosen, options).run()
+    repaired = repair_across_layers(network, binary, batches, seed=seed) if repair else None
+    recipe = Recipe(
+        hashbwn_keras=__version__,
+        tensorflow=tf.__version__,
+        **vars(options),
+        float_sha256=_digest(model),
+        calibration="synthetic" if calibration_data is None else "given",
+        calibration_images=image_count(batches),
+        layers=solved,
+        skipped=selection.skipped,
+        repair=repaired,
+    )
+    set_recipe(binary.model, recipe.to_json())
+    return binary.model
 
 
-def _check_weights(model: tf_keras.Model) -> None:
-    for name, layer in flat_layers(model):
-        if getattr(layer, "compute_dtype", "float32") in ("float16", "bfloat16"):
+def _check_weights(network: Network) -> None:
+    for layer in network.layers:
+        label = network.labels[layer]
+        if getattr(layer, "compute_dtype", "float32") in ("float16", "bfloat16", "float64"):
             raise HashBWNError(
-                f"Layer {name!r} computes in {layer.compute_dtype}: build the model with the "
+                f"Layer {label!r} computes in {layer.compute_dtype}: build the model with the "
                 "float32 policy and load its weights there."
             )
         for weight in layer.get_weights():
             if weight.dtype.kind == "f" and not np.isfinite(weight).all():
                 raise HashBWNError(
-                    f"Layer {name!r} has NaN or infinite weights: train or load the model again."
+                    f"Layer {label!r} has NaN or infinite weights: train or load the model again."
                 )
 
 
-def _without_activations(model: tf_keras.Model, chosen: set[str]) -> tf_keras.Model:
-    """A copy of the float model in which the chosen layers give their bare inner products."""
-
-    def make(name: str, layer: Layer) -> Layer:
-        if name not in chosen:
-            return same_layer(name, layer)
-        return type(layer).from_config({**layer.get_config(), "activation": "linear"})
-
-    copy = clone(model, make)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def _binary_clone(
-    model: tf_keras.Model, graph: Graph, chosen: set[str], centred: bool
-) -> tf_keras.Model:
+def _binary_copy(network: Network, chosen: set[Layer], centred: bool) -> Rebuilt:
     """A copy in which the chosen layers are HashBinary layers, their weights still the float ones.
 
     A layer whose outputs' mean no batch-norm takes gets a bias for it.
     """
-    readers, calls = graph.consumers(), graph.calls()
     biased = {
-        name
-        for name in chosen
-        if centred and not all(feeds_batch_norm(step, readers) for step in calls[name])
+        layer
+        for layer in chosen
+        if centred and not all(feeds_batch_norm(step, network) for step in network.calls[layer])
     }
 
-    def make(name: str, layer: Layer) -> Layer:
-        if name not in chosen:
-            return same_layer(name, layer)
+    def make(layer: Layer) -> Layer:
+        if layer not in chosen:
+            return same_layer(layer)
         binary = binary_form(layer)
-        if name in biased:
+        if layer in biased:
             binary.use_bias = True
         return binary
 
-    copy = clone(model, make)
-    twins = dict(flat_layers(copy))
-    for name, layer in flat_layers(model):
-        weights = layer.get_weights()
-        if len(twins[name].weights) > len(weights):
-            weights = [*weights, np.zeros(twins[name].bias.shape, np.float32)]
-        twins[name].set_weights(weights)
+    copy = rebuild(network, make)
+    for layer, twin in copy.twins.items():
+        added = layer in biased and not layer.use_bias
+        given = iter(layer.get_weights())
+        twin.set_weights(
+            [
+                np.zeros(weight.shape, np.float32) if added and weight is twin.bias else next(given)
+                for weight in twin.weights
+            ]
+        )
     return copy
-
-
-def _recipe(
-    model: tf_keras.Model,
-    batches: list[Batch],
-    solved: dict[str, SolvedLayer],
-    skipped: dict[str, str],
-    options: Options,
-) -> dict[str, Any]:
-    """How the model was made, as plain JSON-able values."""
-    return {
-        "hashbwn_keras": __version__,
-        "tensorflow": tf.__version__,
-        **vars(options),
-        "float_sha256": _digest(model),
-        "calibration_images": image_count(batches),
-        "layers": {name: vars(layer) for name, layer in solved.items()},
-        "skipped": skipped,
-    }
 
 
 def _digest(model: tf_keras.Model) -> str:

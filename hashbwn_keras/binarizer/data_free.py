@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from hashbwn_keras.errors import CalibrationWarning, HashBWNError
 from hashbwn_keras.network.batches import BATCH, Batch
-from hashbwn_keras.network.graph import Graph, Layer, channel_axis, graph_of, is_batch_norm
-from hashbwn_keras.network.layers import flat_layers
+from hashbwn_keras.network.graph import Network, Step
+from hashbwn_keras.network.layer_kinds import channel_axis, is_batch_norm
 from hashbwn_keras.network.subsampling import take_pixels_first
 
 IMAGES = 384
@@ -24,11 +24,11 @@ STEPS = 100
 RATE = 0.1
 
 
-def synthesise(model: tf_keras.Model, seed: int) -> list[Batch]:
-    """Make calibration images for ``model``; shows progress on stderr.
+def synthesise(network: Network, seed: int) -> list[Batch]:
+    """Make calibration images for ``network``; shows progress on stderr.
 
     Args:
-        model: the float network. Without batch-norm there is nothing to go by, and the images are
+        network: the float network. Without batch-norm there is nothing to go by, and the images are
             standard noise.
         seed: of the noise they start from.
 
@@ -41,10 +41,8 @@ def synthesise(model: tf_keras.Model, seed: int) -> list[Batch]:
     Warns:
         CalibrationWarning: always, for real images would be better.
     """
-    shapes = [_shape(spec) for spec in model.inputs]
-    graph = graph_of(model)
-    layers = dict(flat_layers(model))
-    norms = [step for step in graph.steps if is_batch_norm(step.layer)]
+    shapes = [_shape(spec) for spec in network.model.inputs]
+    norms = _norms(network)
     known = "the network's batch-norm statistics" if norms else "noise (it has no batch-norm)"
     warnings.warn(
         f"No calibration data: images are made from {known}, and accuracy will suffer; pass some "
@@ -62,7 +60,7 @@ def synthesise(model: tf_keras.Model, seed: int) -> list[Batch]:
     with tqdm(
         total=len(batches) * STEPS, desc="make images", unit="step", disable=None
     ) as progress:
-        return [_fitted(graph, layers, batch, random, progress) for batch in batches]
+        return [_fitted(network, batch, random, progress) for batch in batches]
 
 
 def _shape(spec: tf.Tensor) -> tuple[int, ...]:
@@ -75,13 +73,11 @@ def _shape(spec: tf.Tensor) -> tuple[int, ...]:
     return shape
 
 
-def _fitted(
-    graph: Graph,
-    layers: dict[str, Layer],
-    batch: Batch,
-    random: np.random.Generator,
-    progress: tqdm,
-) -> Batch:
+def _norms(network: Network) -> list[Step]:
+    return [step for step in network.steps if is_batch_norm(step.layer)]
+
+
+def _fitted(network: Network, batch: Batch, random: np.random.Generator, progress: tqdm) -> Batch:
     """The images nearest to ``batch`` downhill of :func:`_misfit`."""
     images = [tf.Variable(x) for x in batch]
     optimizer = tf_keras.optimizers.Adam()
@@ -91,7 +87,7 @@ def _fitted(
         with tf.GradientTape() as tape:
             # Moving the images about keeps them free of patterns that hold at one position only.
             moved = [tf.roll(x, shift, [1, 2]) if len(x.shape) == 4 else x for x in images]
-            loss = _misfit(graph, layers, moved)
+            loss = _misfit(network, moved)
         found = tape.gradient(loss, images, unconnected_gradients="zero")
         optimizer.apply_gradients(zip(found, images, strict=True))
         return loss
@@ -105,13 +101,14 @@ def _fitted(
     return [x.numpy() for x in images]
 
 
-def _misfit(graph: Graph, layers: dict[str, Layer], images: list[tf.Tensor]) -> tf.Tensor:
+def _misfit(network: Network, images: list[tf.Tensor]) -> tf.Tensor:
     """How far the batch statistics at all batch-norms are from the stored ones."""
-    norms = [step for step in graph.steps if is_batch_norm(step.layer)]
-    values = graph.run(take_pixels_first(layers), images, [step.inputs[0] for step in norms])
+    norms = _norms(network)
+    layers = take_pixels_first({layer: layer for layer in network.layers})
+    values = network.run(images, [step.inputs[0] for step in norms], layers)
     terms = []
     for step, value in zip(norms, values, strict=True):
-        norm = layers[step.name]
+        norm = step.layer
         axes = [axis for axis in range(len(value.shape)) if axis != channel_axis(norm)]
         mean, variance = tf.nn.moments(value, axes)
         deviation = tf.sqrt(norm.moving_variance + norm.epsilon)

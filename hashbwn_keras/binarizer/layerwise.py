@@ -1,11 +1,10 @@
 """The layer-by-layer pass: both networks advance together over the calibration images.
 
 The float network and the network binarised so far are run side by side, one layer at a time over
-all images, their activations kept in between (:class:`ActivationStore`).
-So each image passes each layer once in each network, whatever the depth. At a layer that is to be
-binarised, moments of the float network's outputs on the binarised network's inputs are summed up,
-solved, and the solution written before the pass goes on. At a batch-norm whose inputs changed, the
-statistics are re-estimated.
+all images, their activations kept in between. So each image passes each layer once in each network,
+whatever the depth. At a layer that is to be binarised, moments of the float network's outputs on
+the binarised network's inputs are summed up, solved, and the solution written before the pass goes
+on. At a batch-norm whose inputs changed, the statistics are re-estimated.
 
 Across shortcuts: where a layer's output is added to another branch, what the binarised network
 already got wrong in that branch is added to the layer's target, so that it makes up for the error
@@ -13,49 +12,41 @@ instead of leaving it in the stream for good.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hashbwn_keras.binarizer.activations import ActivationStore
-from hashbwn_keras.binarizer.paths import feeds_batch_norm, shortcut_of
+from hashbwn_keras.binarizer.batch_norms import reestimate
+from hashbwn_keras.binarizer.order import Order
+from hashbwn_keras.binarizer.paths import Shortcut, feeds_batch_norm, shortcut_of
+from hashbwn_keras.binarizer.two_networks import BINARY, FLOAT, TwoNetworks
 from hashbwn_keras.binarizer.write import (
-    SolvedLayer,
+    activation_of,
     input_of_kernel,
-    kernel_of,
     shift_bias,
     summary,
+    without_activation,
     write_solution,
 )
-from hashbwn_keras.network.batches import Batch, image_count
 from hashbwn_keras.network.geometry import patch_geometry
-from hashbwn_keras.network.graph import Graph, Key, Layer, Step, channel_axis, is_batch_norm
-from hashbwn_keras.running import Running
+from hashbwn_keras.network.graph import Step
+from hashbwn_keras.network.kernels import kernel_of
+from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.layer_kinds import is_batch_norm, is_linear
+from hashbwn_keras.network.recipe import SolvedLayer
 from hashbwn_keras.solver import hashing
 from hashbwn_keras.solver.moments import Moments
+from hashbwn_keras.solver.patches import PatchGeometry
+from hashbwn_keras.solver.statistics import Statistics
 
 _SMALL_GAIN = 1e-2
 """Channels whose batch-norm gain is below this share of the median cannot correct a shortcut."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """A layer to be binarised.
-
-    Attributes:
-        layer: its float form, with its activation taken off.
-        binary: its binary form, in the network that is being made.
-        activation: the activation that was taken off.
-    """
-
-    layer: Layer
-    binary: Layer
-    activation: Callable[[tf.Tensor], tf.Tensor]
+Correct = Callable[[NDArray, int], NDArray]
+"""From a layer's float outputs, of the batch of that number, to its targets."""
 
 
 @dataclass(frozen=True)
@@ -72,166 +63,61 @@ class LayerwisePass:
     """Carries calibration images through a float network and its binary twin, solving as it goes.
 
     Args:
-        graph: of the float network, in which the targets have no activation.
-        twins: the layer of the binary network for each layer name; weights as in the float one.
-        targets: the layers to be binarised, by name.
-        batches: calibration images.
+        networks: both, weights of the binary one as in the float one.
+        targets: the layers of the float network to be binarised.
         options: how to solve.
-        store: keeps the activations.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        twins: dict[str, Layer],
-        targets: dict[str, Target],
-        batches: list[Batch],
-        options: Options,
-        store: ActivationStore,
-    ) -> None:
-        self._graph = graph
-        self._twins = twins
-        self._targets = targets
-        self._batches = batches
+    def __init__(self, networks: TwoNetworks, targets: Iterable[Layer], options: Options) -> None:
+        self._networks = networks
+        self._network = networks.network
+        self._targets = set(targets)
         self._options = options
-        self._store = store
-        self._readers = graph.consumers()
-        self._ready: set[Key] = set()
-        # Tensors that differ between the two networks; the others are kept once.
-        self._changed: set[Key] = set()
-        self._settled: set[str] = set()
-        self.solved: dict[str, SolvedLayer] = {}
+        norms = {layer for layer in self._network.layers if is_batch_norm(layer)}
+        self._order = Order(self._network, self._targets | norms)
 
     def run(self) -> dict[str, SolvedLayer]:
-        """Binarise all targets; shows progress on stderr."""
-        for index, batch in enumerate(self._batches):
-            for key, value in zip(self._graph.inputs, batch, strict=True):
-                self._store.put(("float", key), index, value)
-        self._ready.update(self._graph.inputs)
-        pending = list(self._graph.steps)
+        """Binarise all targets, and say by label what came of it; shows progress on stderr."""
+        solved = {}
         with tqdm(
             total=len(self._targets), desc="binarize", unit="layer", disable=None
         ) as progress:
-            # Behind the last target nothing needs to be known but batch-norm statistics.
-            while pending:
-                steps = self._next(pending)
-                name = steps[0].name
-                first = name not in self._settled
-                if name in self._targets and first:
-                    progress.set_postfix_str(name)
-                    self._solve(name, steps)
+            while steps := self._order.next():
+                layer = steps[0].layer
+                if layer in self._targets and not self._order.has_run(layer):
+                    label = self._network.labels[layer]
+                    progress.set_postfix_str(label)
+                    solved[label] = self._solve(steps)
                     progress.update()
                 else:
-                    self._forward(name, steps, first)
-                self._settled.add(name)
-                for step in steps:
-                    pending.remove(step)
-                    self._ready.update(step.outputs)
-                self._forget(pending)
-        return self.solved
+                    self._forward(steps)
+                self._networks.forget(self._order.done(steps))
+        return solved
 
-    def _next(self, pending: list[Step]) -> list[Step]:
-        """The steps to run next: one, or all calls of a layer that is fitted to its inputs.
-
-        A shared layer waits for the inputs of all its calls; where a call depends on another one,
-        those that can run do.
-        """
-        waiting: list[Step] = []
-        for step in pending:
-            if not self._ready.issuperset(step.inputs):
-                continue
-            if step.name in self._settled or not self._is_fitted(step):
-                return [step]
-            calls = [other for other in pending if other.name == step.name]
-            able = [call for call in calls if self._ready.issuperset(call.inputs)]
-            if len(able) == len(calls):
-                return calls
-            waiting = waiting or able
-        return waiting
-
-    def _is_fitted(self, step: Step) -> bool:
-        return step.name in self._targets or is_batch_norm(step.layer)
-
-    def _forget(self, pending: list[Step]) -> None:
-        needed = {key for step in pending for key in step.inputs} | set(self._graph.outputs)
-        for key in self._ready - needed:
-            self._store.drop(("float", key))
-            self._store.drop(("binary", key))
-        self._ready &= needed
-
-    def _values(self, network: str, keys: list[Key], batch: int) -> list[NDArray]:
-        return [
-            self._store.get((network if key in self._changed else "float", key), batch)
-            for key in keys
-        ]
-
-    def _put(self, network: str, step: Step, batch: int, values: list[tf.Tensor]) -> None:
-        for key, value in zip(step.outputs, values, strict=True):
-            self._store.put((network, key), batch, value.numpy())
-
-    def _forward(self, name: str, steps: list[Step], first: bool) -> None:
+    def _forward(self, steps: list[Step]) -> None:
         """Run steps that are not solved now; batch-norm is re-estimated at its first run."""
-        twin = self._twins[name]
-        changed = [s for s in steps if name in self._targets or self._changed & set(s.inputs)]
-        if first and changed and is_batch_norm(twin):
-            self._reestimate(twin, changed)
+        layer, networks = steps[0].layer, self._networks
+        changed = [
+            step
+            for step in steps
+            if layer in self._targets or any(map(networks.differ, step.inputs))
+        ]
+        if changed and is_batch_norm(layer) and not self._order.has_run(layer):
+            sides = (networks.first_inputs(side, changed) for side in (FLOAT, BINARY))
+            reestimate(networks.twins[layer], *sides)
         for step in steps:
-            for batch in range(len(self._batches)):
-                values = step.run(step.layer, self._values("float", step.inputs, batch))
-                target = self._targets.get(name)
-                if target:
-                    values = [target.activation(values[0])]
-                self._put("float", step, batch, values)
-        self._run_binary(twin, changed)
+            networks.run_float(step)
+        for step in changed:
+            networks.run_binary(step)
 
-    def _run_binary(self, twin: Layer, steps: list[Step]) -> None:
-        for step in steps:
-            for batch in range(len(self._batches)):
-                values = step.run(twin, self._values("binary", step.inputs, batch))
-                self._put("binary", step, batch, values)
-            self._changed.update(step.outputs)
-
-    def _inputs_of(self, network: str, steps: list[Step]) -> Iterator[NDArray]:
-        for step in steps:
-            for batch in range(len(self._batches)):
-                yield self._values(network, step.inputs, batch)[0]
-
-    def _reestimate(self, twin: Layer, steps: list[Step]) -> None:
-        """Fit the moving statistics of a batch-norm to its inputs in the binarised network.
-
-        The change between the two networks on the calibration images is carried over to the moving
-        statistics, instead of taking those of the few images: what makes the images special is in
-        both networks and cancels.
-        """
-        axis = channel_axis(twin)
-        of_float, of_binary = (
-            _running(self._inputs_of(network, steps), axis) for network in ("float", "binary")
-        )
-        var_f, var_b = of_float.variance, of_binary.variance
-        mean = twin.moving_mean.numpy().astype(np.float64)
-        variance = twin.moving_variance.numpy().astype(np.float64)
-        ratio = np.divide(var_b, var_f, out=np.ones_like(var_b), where=var_f > 0)
-        ratio = np.clip(ratio, 1e-4, 1e4)
-        twin.moving_mean.assign(of_binary.mean - (of_float.mean - mean) * np.sqrt(ratio))
-        twin.moving_variance.assign(variance * ratio)
-
-    def _solve(self, name: str, steps: list[Step]) -> None:
-        target, options = self._targets[name], self._options
-        geometry = patch_geometry(target.layer)
+    def _solve(self, steps: list[Step]) -> SolvedLayer:
+        layer, options = steps[0].layer, self._options
+        binary = self._networks.twins[layer]
+        geometry = patch_geometry(layer)
         # A layer's own stream of random numbers, so that others do not shift it.
-        seed = zlib.crc32(f"{options.seed}/{name}".encode())
-        images = image_count(self._batches) * len(steps)
-        moments = Moments(geometry, images, seed=seed)
-        see = input_of_kernel(target.binary)
-        for step in steps:
-            correct = self._correction(step, len(steps))
-            for batch in range(len(self._batches)):
-                (s,) = step.run(target.layer, self._values("float", step.inputs, batch))
-                self._put("float", step, batch, [target.activation(s)])
-                (x,) = self._values("binary", step.inputs, batch)
-                moments.update(see(x), correct(s.numpy(), batch))
-        statistics = moments.statistics(centred=options.centred)
-        kernel = geometry.split_kernel(kernel_of(target.layer).numpy())
+        seed = zlib.crc32(f"{options.seed}/{self._network.labels[layer]}".encode())
+        statistics = self._statistics(steps, geometry, seed)
+        kernel = geometry.split_kernel(kernel_of(layer).numpy())
         solution = hashing.solve(
             statistics.gram,
             statistics.cross,
@@ -240,44 +126,51 @@ class LayerwisePass:
             seed=seed,
             damping=statistics.damping,
         )
-        write_solution(target.binary, geometry, solution, kernel)
-        if options.centred and not self._mean_is_free(steps):
-            shift_bias(target.binary, statistics.bias(solution))
-        self.solved[name] = summary(options.method, statistics, solution, kernel)
-        self._run_binary(target.binary, steps)
+        write_solution(binary, geometry, solution, kernel)
+        # A batch-norm behind the layer takes the mean, else a bias has to.
+        if options.centred and not all(feeds_batch_norm(s, self._network) for s in steps):
+            shift_bias(binary, statistics.bias(solution))
+        for step in steps:
+            self._networks.run_binary(step)
+        return summary(options.method, statistics, solution, kernel)
 
-    def _mean_is_free(self, steps: list[Step]) -> bool:
-        """Whether a batch-norm behind the layer takes the mean, so that no bias has to."""
-        return all(feeds_batch_norm(step, self._readers) for step in steps)
+    def _statistics(self, steps: list[Step], geometry: PatchGeometry, seed: int) -> Statistics:
+        """Moments of a layer's inputs in the binarised network and its targets."""
+        layer, networks = steps[0].layer, self._networks
+        bare, activation = without_activation(layer), activation_of(layer)
+        see = input_of_kernel(networks.twins[layer])
+        moments = Moments(geometry, networks.images * len(steps), seed=seed)
+        for step in steps:
+            correct = self._correction(step, len(steps))
+            for batch in networks.batches:
+                (s,) = step.run(bare, networks.inputs(FLOAT, step, batch))
+                networks.put_float(step, batch, [activation(s)])
+                x = networks.value(BINARY, step.inputs[0], batch)
+                moments.update(see(x), correct(s.numpy(), batch))
+        return moments.statistics(centred=self._options.centred)
 
-    def _correction(self, step: Step, calls: int) -> Callable[[NDArray, int], NDArray]:
+    def _correction(self, step: Step, calls: int) -> Correct:
         """What to do to a layer's float outputs to make up for an error in a parallel branch."""
-        wanted = self._options.compensate and calls == 1
-        linear = self._targets[step.name].activation is tf_keras.activations.linear
-        found = shortcut_of(step, self._readers) if wanted and linear else None
-        if found is None or not self._ready.issuperset(found.others):
+        wanted = self._options.compensate and calls == 1 and is_linear(step.layer)
+        found = shortcut_of(step, self._network) if wanted else None
+        if found is None or not self._order.ready.issuperset(found.others):
             return lambda s, batch: s
-        others = [key for key in found.others if key in self._changed]
-        gain = found.gain
-        usable = np.abs(gain) > _SMALL_GAIN * np.median(np.abs(gain))
-        inverse = np.divide(1, gain, out=np.zeros_like(gain), where=usable)
-
-        def correct(s: NDArray, batch: int) -> NDArray:
-            for key in others:
-                (a,) = self._values("float", [key], batch)
-                (b,) = self._values("binary", [key], batch)
-                if a.shape != s.shape:
-                    return s
-                s = s + (a - b) * inverse
-            return s
-
-        return correct
+        return _compensating(self._networks, found)
 
 
-def _running(arrays: Iterable[NDArray], axis: int) -> Running:
-    """Mean and variance of all arrays together, along all axes but ``axis``."""
-    running = Running()
-    for array in arrays:
-        x = np.moveaxis(array, axis, -1)
-        running.add(x.reshape(-1, x.shape[-1]))
-    return running
+def _compensating(networks: TwoNetworks, shortcut: Shortcut) -> Correct:
+    """Adds to a layer's float outputs what the binarised network lacks in the other summands."""
+    others = [key for key in shortcut.others if networks.differ(key)]
+    gain = shortcut.gain
+    usable = np.abs(gain) > _SMALL_GAIN * np.median(np.abs(gain))
+    inverse = np.divide(1, gain, out=np.zeros_like(gain), where=usable)
+
+    def correct(s: NDArray, batch: int) -> NDArray:
+        for key in others:
+            a, b = (networks.value(side, key, batch) for side in (FLOAT, BINARY))
+            if a.shape != s.shape:
+                return s
+            s = s + (a - b) * inverse
+        return s
+
+    return correct

@@ -2,21 +2,45 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import Graph, Key, Layer
-from hashbwn_keras.network.layers import flat_layers, has_binary_form
+from hashbwn_keras.network.graph import Key, Network
+from hashbwn_keras.network.kernels import has_binary_form, has_kernel, has_quantizer
+from hashbwn_keras.network.labels import Layer, flat_layers, parts_of
+from hashbwn_keras.network.layer_kinds import is_dense, is_depthwise
+from hashbwn_keras.network.recipe import Skipped
 
 Filters = str | Sequence[str] | Callable[[Layer], bool] | None
 
-_QUANTIZERS = ("kernel_quantizer", "depthwise_quantizer", "pointwise_quantizer")
+_KEPT = "; name it in filters to binarise it"
 
 
-def select(
-    model: tf_keras.Model, graph: Graph, filters: Filters
-) -> tuple[list[str], dict[str, str]]:
+@dataclass(frozen=True)
+class Selection:
+    """What to binarise.
+
+    Attributes:
+        chosen: the layers, in the order of the graph.
+        skipped: why each other layer with a kernel stays float, by label.
+    """
+
+    chosen: tuple[Layer, ...]
+    skipped: dict[str, Skipped]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A layer with a kernel; ``unfit`` tells why it cannot be binarised, if it cannot."""
+
+    label: str
+    layer: Layer
+    unfit: str | None
+
+
+def select(network: Network, filters: Filters) -> Selection:
     """Choose the layers to binarise.
 
     Without ``filters``: every Conv2D, SeparableConv2D (its pointwise part) and Dense, but not the
@@ -25,69 +49,59 @@ def select(
     convolutions, which hold few of the weights and suffer most.
 
     Args:
-        model: the float model.
-        graph: its graph.
+        network: of the float model.
         filters: regular expression searched in layer names, list of layer names, or function of a
             layer that tells whether to binarise it. It chooses alone: the defaults above are off.
-
-    Returns:
-        The names of the chosen layers in the order of the graph, and for each other layer with a
-        kernel the reason why it stays float.
 
     Raises:
         HashBWNError: nothing to binarise, unknown names, a bad regular expression, or a named
             layer that has no binary form.
     """
-    calls = graph.calls()
-    candidates = {name: layer for name, layer in flat_layers(model) if _has_kernel(layer)}
-    unfit = {
-        name: reason
-        for name, layer in candidates.items()
-        if (reason := _unfit(layer, name in calls))
-    }
-    fit = {name: layer for name, layer in candidates.items() if name not in unfit}
+    candidates = _candidates(network)
+    skipped = {each.label: Skipped(each.unfit) for each in candidates if each.unfit}
+    fit = [each for each in candidates if not each.unfit]
     if filters is None:
-        kept = _kept_by_default(graph, fit, candidates)
+        skipped |= _kept_by_default(network, fit)
     else:
         wanted = _wanted(filters, candidates)
-        refused = [name for name in wanted if name in unfit]
-        if refused and not isinstance(filters, str) and not callable(filters):
-            raise HashBWNError(
-                f"Layer {refused[0]!r} cannot be binarised ({unfit[refused[0]]}): leave it out of "
-                "filters."
-            )
-        kept = {name: "not chosen by filters" for name in fit if name not in wanted}
-    chosen = [name for name in calls if name in fit and name not in kept]
+        skipped |= {
+            each.label: Skipped("not chosen by filters", by_choice=True)
+            for each in fit
+            if each.label not in wanted
+        }
+    chosen = tuple(each.layer for each in fit if each.label not in skipped)
     if not chosen:
-        reasons = "; ".join(f"{name}: {why}" for name, why in {**unfit, **kept}.items())
+        reasons = "; ".join(f"{label}: {why.reason}" for label, why in skipped.items())
         raise HashBWNError(
-            f"Model {model.name!r} has no layer to binarise ({reasons or 'no layer has a kernel'})"
-            ": choose layers with filters=."
+            f"Model {network.model.name!r} has no layer to binarise "
+            f"({reasons or 'no layer has a kernel'}): choose layers with filters=."
         )
-    skipped = {name: (unfit | kept)[name] for name in candidates if name not in chosen}
-    return chosen, skipped
+    return Selection(chosen, skipped)
 
 
-def _has_kernel(layer: Layer) -> bool:
-    normalisation = (tf_keras.layers.BatchNormalization, tf_keras.layers.LayerNormalization)
-    if isinstance(layer, (*normalisation, tf_keras.layers.PReLU, tf_keras.layers.Embedding)):
-        return False
-    return any(len(weight.shape) >= 2 for weight in layer.weights)
+def _candidates(network: Network) -> list[_Candidate]:
+    """Every layer with a kernel, those inside of wrappers and their like included."""
+    found = []
+    for layer in network.layers:
+        opaque = bool(parts_of(layer))
+        for part in [part for _, part in flat_layers(layer)] if opaque else [layer]:
+            if has_kernel(part):
+                found.append(_Candidate(network.labels[part], part, _unfit(part, opaque)))
+    return found
 
 
-def _unfit(layer: Layer, in_graph: bool) -> str | None:
-    if any(getattr(layer, name, None) is not None for name in _QUANTIZERS):
+def _unfit(layer: Layer, inside: bool) -> str | None:
+    if has_quantizer(layer):
         return "it has a kernel quantizer already"
     if not has_binary_form(layer):
         return f"{type(layer).__name__} has no binary form"
-    if not in_graph:
-        return "it is inside a wrapper or a model without a graph"
-    return None
+    return "it is inside a wrapper or a model without a graph" if inside else None
 
 
-def _wanted(filters: Filters, candidates: dict[str, Layer]) -> list[str]:
+def _wanted(filters: Filters, candidates: list[_Candidate]) -> set[str]:
+    """Labels of the layers that ``filters`` asks for."""
     if callable(filters):
-        return [name for name, layer in candidates.items() if filters(layer)]
+        return {each.label for each in candidates if filters(each.layer)}
     if isinstance(filters, str):
         try:
             pattern = re.compile(filters)
@@ -96,53 +110,46 @@ def _wanted(filters: Filters, candidates: dict[str, Layer]) -> list[str]:
                 f"filters={filters!r} is no regular expression ({error}): mend it or pass a list "
                 "of layer names."
             ) from None
-        return [name for name in candidates if pattern.search(name)]
-    names = list(filters or ())
-    unknown = [name for name in names if name not in candidates]
-    if unknown:
-        raise HashBWNError(
-            f"filters names {unknown[0]!r}, which is no layer with a kernel: choose from "
-            f"{', '.join(candidates)}."
-        )
-    return names
+        return {each.label for each in candidates if pattern.search(each.label)}
+    known = {each.label: each for each in candidates}
+    for label in filters or ():
+        if label not in known:
+            raise HashBWNError(
+                f"filters names {label!r}, which is no layer with a kernel: choose from "
+                f"{', '.join(known)}."
+            )
+        if known[label].unfit:
+            raise HashBWNError(
+                f"Layer {label!r} cannot be binarised ({known[label].unfit}): leave it out of "
+                "filters."
+            )
+    return set(filters or ())
 
 
-def _kept_by_default(
-    graph: Graph, fit: dict[str, Layer], candidates: dict[str, Layer]
-) -> dict[str, str]:
+def _kept_by_default(network: Network, fit: list[_Candidate]) -> dict[str, Skipped]:
     """Layers that can be binarised but should not, with the reason."""
     kept = {}
-    first = _reached(graph, candidates, forward=True)
-    last = _reached(graph, candidates, forward=False)
-    for name, layer in fit.items():
-        if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
-            kept[name] = "depthwise convolution; name it in filters to binarise it"
-        elif name in last and _is_dense(layer):
-            kept[name] = "last layer; name it in filters to binarise it"
-        elif name in first and isinstance(layer, tf_keras.layers.Conv2D):
-            kept[name] = "first convolution; name it in filters to binarise it"
+    first, last = _reached(network, forward=True), _reached(network, forward=False)
+    for each in fit:
+        if is_depthwise(each.layer):
+            kept[each.label] = Skipped(f"depthwise convolution{_KEPT}")
+        elif each.layer in last and is_dense(each.layer):
+            kept[each.label] = Skipped(f"last layer{_KEPT}")
+        elif each.layer in first and isinstance(each.layer, tf_keras.layers.Conv2D):
+            kept[each.label] = Skipped(f"first convolution{_KEPT}")
     return kept
 
 
-def _is_dense(layer: Layer) -> bool:
-    """Whether it is a Dense layer, or a convolution of one pixel, which computes the same."""
-    if isinstance(layer, tf_keras.layers.Dense):
-        return True
-    sizes = layer.get_input_shape_at(0)
-    space = sizes[2:] if layer.data_format == "channels_first" else sizes[1:3]
-    return len(space) == 2 and all(size == 1 for size in space)
-
-
-def _reached(graph: Graph, candidates: dict[str, Layer], forward: bool) -> set[str]:
+def _reached(network: Network, forward: bool) -> set[Layer]:
     """Layers with a kernel that no other such layer separates from an input (or output)."""
-    open_keys: set[Key] = set(graph.inputs if forward else graph.outputs)
+    open_keys: set[Key] = set(network.inputs if forward else network.outputs)
     found = set()
-    for step in graph.steps if forward else reversed(graph.steps):
+    for step in network.steps if forward else reversed(network.steps):
         near, far = (step.inputs, step.outputs) if forward else (step.outputs, step.inputs)
         if not open_keys.intersection(near):
             continue
-        if step.name in candidates:
-            found.add(step.name)
+        if has_kernel(step.layer):
+            found.add(step.layer)
         else:
             open_keys.update(far)
     return found

@@ -1,15 +1,17 @@
 """One layer's solution: what its kernel sees, how codes are written to it, what they achieve."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from hashbwn_keras.network.graph import Layer
-from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.network.codes import binary_kernels
+from hashbwn_keras.network.kernels import kernels_of
+from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.layer_kinds import is_linear
+from hashbwn_keras.network.recipe import SolvedLayer
 from hashbwn_keras.solver.hashing import HashCodes
 from hashbwn_keras.solver.patches import PatchGeometry
 from hashbwn_keras.solver.statistics import Statistics
@@ -18,31 +20,31 @@ _SMALLEST_LATENT = 0.05
 """Latent weights are at least this share of their channel's mean, so that none loses its sign."""
 
 
-@dataclass(frozen=True)
-class SolvedLayer:
-    """What the solve did to one layer.
+def without_activation(layer: Layer) -> Layer:
+    """A layer that gives the bare inner products of a built float ``layer``, with its bias."""
+    if is_linear(layer):
+        return layer
+    bare = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+    bare.build(layer.get_input_shape_at(0))
+    # An activation may have weights of its own, which come behind the layer's.
+    bare.set_weights(layer.get_weights()[: len(bare.weights)])
+    return bare
 
-    Attributes:
-        method: the solver's method.
-        relative_error: squared error of the layer's outputs over their variance, with the codes.
-        relative_error_before: the same for the signs of the float weights with their mean
-            magnitude as scale (BWN).
-        flipped: share of codes that differ from the sign of the float weight.
-    """
 
-    method: str
-    relative_error: float
-    relative_error_before: float
-    flipped: float
+def activation_of(layer: Layer) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What ``layer`` does to its inner products."""
+    return tf.identity if is_linear(layer) else layer.activation
 
 
 def input_of_kernel(layer: Layer) -> Callable[[NDArray], NDArray]:
     """The function from a layer's input to what its binary kernel is multiplied with.
 
-    That is the input quantizer of a Larq layer, and the depthwise part of a separable convolution.
+    That is the input quantizer of a Larq layer, and the depthwise part of a separable convolution,
+    which comes before the kernel that is binary.
     """
     quantize = getattr(layer, "input_quantizer", None)
-    if not isinstance(layer, tf_keras.layers.SeparableConv2D):
+    *before, _ = kernels_of(layer)
+    if not before:
         return (lambda x: quantize(x).numpy()) if quantize else (lambda x: x)
     part = tf_keras.layers.DepthwiseConv2D(
         layer.kernel_size,
@@ -58,18 +60,10 @@ def input_of_kernel(layer: Layer) -> Callable[[NDArray], NDArray]:
         x = quantize(x) if quantize else x
         if not part.built:
             part(x)
-            part.set_weights([layer.depthwise_kernel.numpy()])
+            part.set_weights([kernel.numpy() for kernel in before])
         return part(x).numpy()
 
     return depthwise
-
-
-def kernel_of(layer: Layer) -> tf.Variable:
-    """The kernel of a float layer that its binary form has binary."""
-    for name in ("pointwise_kernel", "depthwise_kernel"):
-        if hasattr(layer, name):
-            return getattr(layer, name)
-    return layer.kernel
 
 
 def write_solution(
@@ -97,7 +91,7 @@ def write_solution(
 
 
 def shift_bias(layer: Layer, shift: NDArray) -> None:
-    """Add ``shift`` [output channels] to the bias; the layer's own bias is in ``shift`` already."""
+    """Make ``shift`` [output channels] the bias; what the layer's own bias did is in it already."""
     layer.bias.assign(shift.astype(np.float32))
 
 

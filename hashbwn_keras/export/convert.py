@@ -15,7 +15,7 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.export.refusal import refused
 from hashbwn_keras.network.batches import batches_of
-from hashbwn_keras.network.layers import is_quantize_aware
+from hashbwn_keras.network.labels import is_quantize_aware
 from hashbwn_keras.runtime.feeding import in_batches
 
 IO_TYPES = {"float32": tf.float32, "int8": tf.int8, "uint8": tf.uint8}

@@ -21,8 +21,8 @@ from hashbwn_keras.export.matching import (
 from hashbwn_keras.export.refusal import no_operator, refused
 from hashbwn_keras.export.storing import finished
 from hashbwn_keras.files import atomic_write, check_writable, temporary_folder
+from hashbwn_keras.network.codes import BinaryKernel, binary_kernels
 from hashbwn_keras.network.keras3 import to_keras2
-from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
 from hashbwn_keras.tflite import encode, names
 from hashbwn_keras.tflite.filters import Filter, read_filters
 from hashbwn_keras.tflite.names import Storage

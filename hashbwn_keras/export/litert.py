@@ -10,8 +10,9 @@ from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.export.storing import can_pack, finished, is_own, own, store, written
 from hashbwn_keras.files import atomic_write, check_writable, read_file
+from hashbwn_keras.network.codes import binary_kernels
 from hashbwn_keras.network.keras3 import to_keras2
-from hashbwn_keras.network.layers import binary_kernels, is_quantize_aware
+from hashbwn_keras.network.labels import is_quantize_aware
 from hashbwn_keras.tflite.attached import with_attached
 from hashbwn_keras.tflite.filters import read_filters
 from hashbwn_keras.tflite.provenance import read_provenance

@@ -3,7 +3,7 @@
 import numpy as np
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.layers import BinaryKernel
+from hashbwn_keras.network.codes import BinaryKernel
 from hashbwn_keras.tflite.filters import Filter
 
 
@@ -13,7 +13,7 @@ def name_filters(filters: list[Filter], kernels: list[BinaryKernel]) -> list[str
     Filters are told apart by their codes, since the converter makes up names of its own. Must be
     called before the names of tensors are dropped.
     """
-    rows = {kernel.name: kernel_rows(kernel) for kernel in kernels}
+    rows = {kernel.name: kernel.rows() for kernel in kernels}
     names, free = [], dict(rows)
     for found in filters:
         name = next((n for n, r in free.items() if _same(found, r)), None)
@@ -41,7 +41,7 @@ def missing_layers(filters: list[Filter], kernels: list[BinaryKernel]) -> list[s
     """Return the names of the binary layers that no binary filter of the file belongs to."""
     missing = []
     for kernel in kernels:
-        rows = kernel_rows(kernel)
+        rows = kernel.rows()
         if rows.shape[1] and not any(_same(found, rows) for found in filters):
             missing.append(kernel.name)
     return missing
@@ -51,14 +51,6 @@ def layers_with_binary_input(kernels: list[BinaryKernel]) -> set[str]:
     """Return the names of the binary layers whose input quantizer is binary as well."""
     quantizers = {k.name: getattr(k.layer, "input_quantizer", None) for k in kernels}
     return {name for name, q in quantizers.items() if getattr(q, "precision", 32) == 1}
-
-
-def kernel_rows(kernel: BinaryKernel) -> np.ndarray:
-    """Return the codes of a Keras kernel as int8 ``[channels, weights per channel]``."""
-    codes = kernel.codes().codes
-    if kernel.axes == (0, 1) and codes.ndim == 4:  # depthwise: height, width, channel, multiplier
-        return codes.reshape(codes.shape[0] * codes.shape[1], -1).T
-    return codes.reshape(-1, codes.shape[-1]).T
 
 
 def _same(found: Filter, rows: np.ndarray) -> bool:

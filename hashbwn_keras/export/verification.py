@@ -18,8 +18,8 @@ from hashbwn_keras.export.storing import is_own
 from hashbwn_keras.export.verified import RuntimeResult, Verification
 from hashbwn_keras.files import read_file
 from hashbwn_keras.network.batches import Batch, batches_of
+from hashbwn_keras.network.codes import binary_kernels
 from hashbwn_keras.network.keras3 import to_keras2
-from hashbwn_keras.network.layers import binary_kernels
 from hashbwn_keras.network.outputs import Kind, output_kinds
 from hashbwn_keras.runtime.apart import Apart, Limits
 from hashbwn_keras.runtime.engines import Engine, Installed, installed, why_not

@@ -11,7 +11,8 @@ from typing import Any
 
 import tf_keras
 
-from hashbwn_keras.network.graph import Graph, Key, Step, graph_of, is_softmax
+from hashbwn_keras.network.graph import Key, Network, Step
+from hashbwn_keras.network.layer_kinds import is_softmax
 
 
 class Kind(Enum):
@@ -67,22 +68,22 @@ def output_kinds(model: tf_keras.Model, loss: Any = None) -> tuple[OutputKind, .
     Raises:
         HashBWNError: the model has no graph of layers.
     """
-    graph = graph_of(model)
+    network = Network.of(model)
     loss = getattr(model, "loss", None) if loss is None else loss
-    found = zip(model.output_names, model.outputs, graph.outputs, strict=True)
+    found = zip(model.output_names, model.outputs, network.outputs, strict=True)
     return tuple(
-        _kind(name, tensor, key, graph, _loss_name(loss, name, position))
+        _kind(name, tensor, key, network, _loss_name(loss, name, position))
         for position, (name, tensor, key) in enumerate(found)
     )
 
 
-def _kind(name: str, tensor: Any, key: Key, graph: Graph, loss: str) -> OutputKind:
-    if key in graph.inputs:
+def _kind(name: str, tensor: Any, key: Key, network: Network, loss: str) -> OutputKind:
+    if key in network.inputs:
         return OutputKind(name, Kind.PASSED)
     if not tensor.dtype.is_floating:
         return OutputKind(name, Kind.DISCRETE)
     several = bool(tensor.shape.rank) and (tensor.shape[-1] or 0) > 1
-    step = _source(key, graph)
+    step = _source(key, network)
     if _is_sigmoid(step):
         return OutputKind(name, Kind.BINARY)
     if several and (is_softmax(step.layer) or _is_operation(step, "nn.softmax")):
@@ -96,9 +97,9 @@ def _kind(name: str, tensor: Any, key: Key, graph: Graph, loss: str) -> OutputKi
     return OutputKind(name, Kind.VALUES)
 
 
-def _source(key: Key, graph: Graph) -> Step:
+def _source(key: Key, network: Network) -> Step:
     """The step that computes an output; those that only reshape or pass it on are skipped."""
-    makers = {made: step for step in graph.steps for made in step.outputs}
+    makers = network.makers
     step = makers[key]
     while len(step.inputs) == 1 and step.inputs[0] in makers and _passes_on(step):
         step = makers[step.inputs[0]]

@@ -13,12 +13,15 @@ import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.files import atomic_write, check_writable, staged
+from hashbwn_keras.network import layers as _registered
 from hashbwn_keras.network.keras3 import files as keras3_files, to_keras2
-
-# This also registers hash_sign and the HashBinary layers, without which their models do not load.
-from hashbwn_keras.network.layers import is_quantize_aware
+from hashbwn_keras.network.labels import is_quantize_aware
 from hashbwn_keras.network.model_files import configurations, keras_version
+from hashbwn_keras.network.recipe import Recipe
 from hashbwn_keras.network.trust import refuse_code
+
+# hash_sign and the HashBinary layers, without which their models do not load.
+assert _registered
 
 _WHOLE_MODEL = (
     "give a .keras or .h5 file that Keras 2 or 3 saved whole, not only its weights, or a "
@@ -48,6 +51,11 @@ def get_recipe(model: tf_keras.Model) -> dict[str, Any]:
     Empty for a model that :func:`hashbwn_keras.binarize` did not make.
     """
     return _plain(getattr(model, "hashbwn_recipe", {}))
+
+
+def recipe_of(model: tf_keras.Model) -> Recipe:
+    """Return how ``model`` was binarised; an empty recipe where that is not known."""
+    return Recipe.from_json(get_recipe(model))
 
 
 def set_recipe(model: tf_keras.Model, recipe: dict[str, Any]) -> None:

@@ -5,16 +5,19 @@ TensorFlow's oneDNN ends the process in the gradient of some of them with respec
 1 × 1 convolution of stride s is one of stride 1 on every s-th pixel, with either padding.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import tensorflow as tf
 import tf_keras
 
-from hashbwn_keras.network.graph import Layer
+from hashbwn_keras.network.labels import Layer
+
+Name = TypeVar("Name")
 
 
-def take_pixels_first(layers: dict[str, Layer]) -> dict[str, Layer]:
-    """Return ``layers`` to call, by name, with a stand-in for each strided 1 × 1 convolution.
+def take_pixels_first(layers: Mapping[Name, Layer]) -> dict[Name, Layer]:
+    """Return ``layers`` to call, by whatever they are called, with a stand-in for each strided 1 × 1 convolution.
 
     A stand-in computes the same from the same variables.
     """

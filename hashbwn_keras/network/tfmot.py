@@ -12,18 +12,8 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import (
-    Graph,
-    Key,
-    Layer,
-    Step,
-    clone,
-    graph_of,
-    is_batch_norm,
-    is_graph,
-    same_layer,
-)
-from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.network.kernels import Place, row_of
+from hashbwn_keras.network.labels import Layer
 from hashbwn_keras.network.quantizers import HashSign, hash_scale
 
 try:
@@ -36,13 +26,6 @@ except ImportError as error:
         "hashbwn_keras.tfmot needs tensorflow-model-optimization: "
         'pip install "hashbwn_keras[tfmot]".'
     ) from error
-
-_KERNELS = {
-    tf_keras.layers.DepthwiseConv2D: "depthwise_kernel",
-    tf_keras.layers.Conv2D: "kernel",
-    tf_keras.layers.Dense: "kernel",
-}
-_REFUSED = (tf_keras.layers.Conv2DTranspose, tf_keras.layers.SeparableConv2D)
 
 
 @tf_keras.utils.register_keras_serializable(package="hashbwn_keras")
@@ -134,13 +117,12 @@ class HashBinaryQuantizeConfig(tfmot.QuantizeConfig):
         Raises:
             HashBWNError: no Conv2D, DepthwiseConv2D or Dense.
         """
-        name = _kernel_of(layer)
-        axes = (0, 1) if name == "depthwise_kernel" else None
-        return [(getattr(layer, name), HashSignInt8(axes))]
+        place = place_of(layer)
+        return [(place.kernel(layer), HashSignInt8(place.axes))]
 
     def set_quantize_weights(self, layer: Layer, quantize_weights: list[tf.Tensor]) -> None:
         """Make ``layer`` compute with the quantized kernel."""
-        setattr(layer, _kernel_of(layer), quantize_weights[0])
+        setattr(layer, place_of(layer).attribute, quantize_weights[0])
 
     def get_activations_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
         """Return the activation of ``layer`` with tfmot's 8-bit quantizer, if it has one."""
@@ -208,125 +190,21 @@ def _eight_bits() -> tfmot.quantizers.Quantizer:
     )
 
 
-def _kernel_of(layer: Layer) -> str:
-    for layer_class, name in _KERNELS.items():
-        if isinstance(layer, layer_class) and not isinstance(layer, _REFUSED):
-            return name
-    raise HashBWNError(
-        f"Layer {layer.name!r} is a {type(layer).__name__}, which HashBinaryQuantizeConfig has no "
-        "1-bit kernel for: use it with Conv2D, DepthwiseConv2D or Dense."
-    )
+def place_of(layer: Layer) -> Place:
+    """Where a layer keeps the one kernel that becomes 1-bit.
+
+    Raises:
+        HashBWNError: no Conv2D, DepthwiseConv2D or Dense.
+    """
+    row = row_of(layer)
+    if row is None or row.binary_class is None or len(row.places) > 1:
+        raise HashBWNError(
+            f"Layer {layer.name!r} is a {type(layer).__name__}, which HashBinaryQuantizeConfig has "
+            "no 1-bit kernel for: use it with Conv2D, DepthwiseConv2D or Dense."
+        )
+    return row.places[-1]
 
 
 def quantize_scope() -> Any:
     """Return tfmot's ``quantize_scope``: what Keras needs to load quantize-aware models."""
     return tfmot.quantize_scope()
-
-
-def quantize_annotate(model: tf_keras.Model) -> tf_keras.Model:
-    """Annotate a whole model: 1-bit kernels for its HashBinary layers, 8 bits for everything else.
-
-    Batch-norm and ReLU behind a HashBinary layer are annotated so that the converter can fuse them
-    into it, as tfmot does for Keras's own layers.
-
-    Args:
-        model: Sequential or functional model, for example from :func:`hashbwn_keras.binarize`. It
-            is not changed.
-
-    Returns:
-        A model of the same weights for ``tfmot.quantization.keras.quantize_apply``.
-
-    Raises:
-        HashBWNError: no HashBinary layer, or one that would not become int8 (separable, dilated,
-            with an input quantizer, Dense on a feature map or before batch-norm); a nested model.
-    """
-    configs = _configs(graph_of(model), _binary_layers(model))
-
-    def make(name: str, layer: Layer) -> Layer:
-        copy = same_layer(name, layer)
-        if isinstance(layer, tf_keras.layers.InputLayer):
-            return copy
-        return tfmot.quantize_annotate_layer(copy, configs.get(name))
-
-    annotated = clone(model, make)
-    annotated.set_weights(model.get_weights())
-    return annotated
-
-
-def _binary_layers(model: tf_keras.Model) -> set[str]:
-    """Names of the layers with 1-bit kernels, all of which tfmot can quantize."""
-    nested = [layer.name for layer in model.layers if is_graph(layer)]
-    if nested:
-        raise HashBWNError(
-            f"Model {model.name!r} contains the model {nested[0]!r}, which "
-            "tensorflow-model-optimization cannot quantize: build it of layers only."
-        )
-    kernels = binary_kernels(model)
-    if not kernels:
-        raise HashBWNError(
-            f"Model {model.name!r} has no HashBinary layer: binarise it first "
-            "(hashbwn_keras.binarize)."
-        )
-    for kernel in kernels:
-        _check_fits(kernel.layer)
-    return {kernel.layer.name for kernel in kernels}
-
-
-def _check_fits(layer: Layer) -> None:
-    """Check that the converter can make an int8 layer of a binary one."""
-    _kernel_of(layer)
-    dense = isinstance(layer, tf_keras.layers.Dense)
-    if getattr(layer, "input_quantizer", None) is not None:
-        reason, cure = "quantizes its input itself", "set input_quantizer=None"
-    elif dense and len(layer.input_shape) != 2:
-        reason, cure = "is a Dense on a feature map", "make it a 1 × 1 HashBinaryConv2D"
-    elif not dense and set(layer.dilation_rate) != {1}:
-        reason, cure = f"has dilation_rate {tuple(layer.dilation_rate)}", "set it to 1"
-    else:
-        return
-    raise HashBWNError(
-        f"Layer {layer.name!r} {reason}, which TensorFlow's converter leaves float in aware "
-        f"training: {cure}."
-    )
-
-
-def _configs(graph: Graph, binary: set[str]) -> dict[str, tfmot.QuantizeConfig]:
-    """What to annotate the binary layers, and the batch-norms behind them, with."""
-    readers = graph.consumers()
-    configs: dict[str, tfmot.QuantizeConfig] = {}
-    for name, steps in graph.calls().items():
-        if name not in binary:
-            continue
-        reader = _only_reader(steps, readers, graph)
-        norm = reader if reader and is_batch_norm(reader.layer) and _linear(steps[0]) else None
-        fused = norm is not None or (reader is not None and _is_relu(reader.layer))
-        configs[name] = HashBinaryQuantizeConfig(quantize_output=not fused)
-        if norm and isinstance(steps[0].layer, tf_keras.layers.Dense):
-            raise HashBWNError(
-                f"The converter cannot fuse batch-norm {norm.name!r} into the int8 Dense {name!r}: "
-                "leave it out, or make the Dense a 1 × 1 HashBinaryConv2D."
-            )
-        if norm:
-            behind = _only_reader([norm], readers, graph)
-            relu = behind is not None and _is_relu(behind.layer)
-            configs[norm.name] = OutputQuantizeConfig(quantize_output=not relu)
-    return configs
-
-
-def _only_reader(steps: list[Step], readers: dict[Key, list[Step]], graph: Graph) -> Step | None:
-    """The one step that reads the output of a layer that is called once."""
-    (key,) = steps[0].outputs
-    found = readers.get(key, [])
-    alone = len(steps) == len(found) == 1 and key not in graph.outputs
-    return found[0] if alone else None
-
-
-def _linear(step: Step) -> bool:
-    return step.layer.activation is tf_keras.activations.linear
-
-
-def _is_relu(layer: Layer) -> bool:
-    """Whether the converter fuses the layer into the one before it."""
-    if isinstance(layer, tf_keras.layers.Activation):
-        return layer.activation is tf_keras.activations.relu
-    return isinstance(layer, tf_keras.layers.ReLU)

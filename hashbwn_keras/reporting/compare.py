@@ -12,7 +12,7 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.batches import Piece, read
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.outputs import output_kinds
-from hashbwn_keras.network.saving import get_recipe
+from hashbwn_keras.network.saving import get_recipe, recipe_of
 from hashbwn_keras.reporting.differences import Difference
 from hashbwn_keras.reporting.outputs import Output
 from hashbwn_keras.reporting.pairs import layer_report, pairs_of, saved_bytes
@@ -76,7 +76,7 @@ def report(
             places = {name: int(count) for name, count in positions.items()}
     if not images:
         raise HashBWNError("There are no data to compare the networks on: give one image or more.")
-    recipe = get_recipe(binary_model)
+    recipe = recipe_of(binary_model)
     kernels = [kernel for pair in pairs for kernel in pair.kernels]
     return Report(
         model=binary_model.name,
@@ -89,7 +89,7 @@ def report(
         ),
         float_bytes=4 * float_model.count_params(),
         binary_bytes=4 * binary_model.count_params() - sum(map(saved_bytes, kernels)),
-        recipe=recipe,
+        recipe=get_recipe(binary_model),
     )
 
 

@@ -1,26 +1,17 @@
 """Layers of the float network and their counterparts, and what is known of them without data."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.layers import BinaryKernel, binary_kernels, flat_layers
+from hashbwn_keras.network.codes import BinaryKernel, binary_kernels
+from hashbwn_keras.network.kernels import kernels_of
+from hashbwn_keras.network.labels import flat_layers
+from hashbwn_keras.network.recipe import Recipe, SolvedLayer
 from hashbwn_keras.reporting.data import LayerReport
-
-_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-_MAC_LAYERS = (
-    tf_keras.layers.Conv1D,
-    tf_keras.layers.Conv2D,
-    tf_keras.layers.Conv3D,
-    tf_keras.layers.Dense,
-    tf_keras.layers.DepthwiseConv2D,
-    tf_keras.layers.SeparableConv1D,
-    tf_keras.layers.SeparableConv2D,
-)
 
 
 class Pair(NamedTuple):
@@ -43,9 +34,9 @@ def pairs_of(float_model: tf_keras.Model, binary_model: tf_keras.Model) -> list[
     pairs = []
     for name, layer in flat_layers(float_model):
         twin = counterparts.get(name)
-        if not isinstance(layer, _MAC_LAYERS) or twin is None:
+        if not kernels_of(layer) or twin is None:
             continue
-        shapes = [[tuple(v.shape) for _, v in _kernels(each)] for each in (layer, twin)]
+        shapes = [[tuple(v.shape) for v in kernels_of(each)] for each in (layer, twin)]
         if shapes[0] != shapes[1]:
             raise HashBWNError(
                 f"Layer {name!r} has kernels {shapes[0]} in the float model and {shapes[1]} in the "
@@ -61,11 +52,6 @@ def pairs_of(float_model: tf_keras.Model, binary_model: tf_keras.Model) -> list[
     return pairs
 
 
-def _kernels(layer: tf_keras.layers.Layer) -> list[tuple[str, tf.Variable]]:
-    found = [(name, getattr(layer, name, None)) for name in _KERNELS]
-    return [(name, variable) for name, variable in found if variable is not None]
-
-
 def saved_bytes(kernel: BinaryKernel) -> int:
     """Bytes that 1 bit a weight and 4 bytes a scale save against 4 bytes a weight."""
     shape = tuple(kernel.variable.shape)
@@ -74,9 +60,7 @@ def saved_bytes(kernel: BinaryKernel) -> int:
     return 4 * weights - (math.ceil(weights / 8) + 4 * scales)
 
 
-def layer_report(
-    pair: Pair, relative_error: float, places: int, recipe: dict[str, Any]
-) -> LayerReport:
+def layer_report(pair: Pair, relative_error: float, places: int, recipe: Recipe) -> LayerReport:
     """What is known of a layer.
 
     Args:
@@ -85,25 +69,26 @@ def layer_report(
         places: output positions of an image, of all its calls together.
         recipe: of the binary network.
     """
-    solved = recipe.get("layers", {}).get(pair.name, {})
-    kernels = _kernels(pair.wanted)
+    solved = recipe.layers.get(pair.name, SolvedLayer())
+    kernels = kernels_of(pair.wanted)
+    skipped = recipe.skipped.get(pair.name)
     binary_weights = sum(math.prod(kernel.variable.shape) for kernel in pair.kernels)
-    weights = sum(math.prod(variable.shape) for _, variable in kernels)
+    weights = sum(math.prod(variable.shape) for variable in kernels)
     return LayerReport(
         name=pair.name,
         kind=type(pair.wanted).__name__,
-        kernel_shapes=tuple(tuple(variable.shape) for _, variable in kernels),
+        kernel_shapes=tuple(tuple(variable.shape) for variable in kernels),
         binary_weights=binary_weights,
         macs=weights * places,
         binary_macs=binary_weights * places,
         float_bytes=4 * pair.wanted.count_params(),
         binary_bytes=4 * pair.got.count_params() - sum(map(saved_bytes, pair.kernels)),
         relative_error=relative_error,
-        solve_error=solved.get("relative_error"),
-        sign_error=solved.get("relative_error_before"),
+        solve_error=solved.relative_error,
+        sign_error=solved.relative_error_before,
         flipped=_flipped(pair),
-        method=solved.get("method"),
-        why_float=recipe.get("skipped", {}).get(pair.name),
+        method=solved.method,
+        why_float=skipped.reason if skipped else None,
         scales=tuple(float(scale) for k in pair.kernels for scale in k.codes().scales),
     )
 
@@ -112,9 +97,8 @@ def _flipped(pair: Pair) -> float | None:
     """Return the share of codes that differ from the signs of the float weights."""
     if not pair.kernels:
         return None
-    float_kernel = {
-        id(variable): getattr(pair.wanted, name).numpy() for name, variable in _kernels(pair.got)
-    }
+    matched = zip(kernels_of(pair.wanted), kernels_of(pair.got), strict=True)
+    float_kernel = {id(binary): variable.numpy() for variable, binary in matched}
     flips = [
         ((float_kernel[id(kernel.variable)] >= 0) != (kernel.codes().codes > 0)).ravel()
         for kernel in pair.kernels

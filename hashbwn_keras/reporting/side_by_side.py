@@ -9,9 +9,9 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.network.batches import as_fed
+from hashbwn_keras.network.kernels import meets_inputs
 from hashbwn_keras.reporting.pairs import Pair
 
-_TRANSPOSED = (tf_keras.layers.Conv1DTranspose, tf_keras.layers.Conv2DTranspose)
 _HALF = (tf.float16, tf.bfloat16)
 _Call = tuple[tf.Tensor, tf.Tensor]
 
@@ -49,7 +49,7 @@ def side_by_side(
                 *tf.nn.moments(a, [0]),
             )
             # Every weight meets each output position once, in a transposed convolution each input.
-            side = 0 if isinstance(pair.wanted, _TRANSPOSED) else 1
+            side = 0 if meets_inputs(pair.wanted) else 1
             met = [call[side] for call in wanted[id(pair.wanted)]]
             positions[pair.name] = tf.shape(_channel_rows(met, data_format, part))[0] // images
         return expected, actual, moments, positions

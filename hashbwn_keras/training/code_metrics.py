@@ -8,7 +8,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.layers import BinaryKernel, binary_kernels
+from hashbwn_keras.network.codes import BinaryKernel, binary_kernels
 from hashbwn_keras.reporting.compare import report
 
 Logs = dict[str, Any] | None

@@ -6,8 +6,10 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import clone, is_softmax, same_layer
+from hashbwn_keras.network.graph import Network
 from hashbwn_keras.network.keras3 import is_keras3, to_keras2
+from hashbwn_keras.network.layer_kinds import is_softmax
+from hashbwn_keras.network.rebuild import copy_of
 
 TEMPERATURE = 4.0
 
@@ -25,7 +27,8 @@ def distil(
     of Hinton, Vinyals, Dean ("Distilling the knowledge in a neural network", 2015) is added to
     whatever ``compile`` is given: nothing for training without labels, where ``fit`` takes images
     alone, or a loss of the labels. Outputs are taken for logits; probabilities, where the last
-    layer is a softmax, are turned into logits first. Several outputs: the mean of their losses.
+    layer is a softmax, are turned into logits first. Several outputs: the mean of their losses, of
+    which integers, booleans and inputs that are passed through have none.
 
     Args:
         student: the network to be trained, for example from :func:`hashbwn_keras.binarize`.
@@ -37,7 +40,8 @@ def distil(
         student and teacher are made.
 
     Raises:
-        HashBWNError: inputs or outputs that do not fit, or a temperature that is not positive.
+        HashBWNError: inputs or outputs that do not fit, no output of real numbers, a temperature
+            that is not positive, or networks that are no Keras 2 graphs.
     """
     if is_keras3(student):
         raise HashBWNError(
@@ -54,15 +58,22 @@ def distil(
                 f"The student's {what}s {sizes[0]} are not the teacher's {sizes[1]}: distil from "
                 "the network that the student was made of."
             )
-    frozen = clone(teacher, same_layer)
-    frozen.set_weights(teacher.get_weights())
+    network = Network.of(teacher)
+    frozen = copy_of(network).model
     frozen.trainable = False
     trainer = tf_keras.Model(student.inputs, student.outputs, name=f"{student.name}_distilled")
     wanted = tf.nest.flatten(frozen(student.inputs, training=False))
     losses = [
         divergence(_logits(frozen, a, i), _logits(student, b, i), temperature)
         for i, (a, b) in enumerate(zip(wanted, student.outputs, strict=True))
+        if b.dtype.is_floating and network.outputs[i] in network.makers
     ]
+    if not losses:
+        raise HashBWNError(
+            f"No output of {teacher.name!r} is computed and of real numbers, "
+            f"{[t.dtype.name for t in teacher.outputs]}: cut both networks before their argmax, "
+            "for example tf_keras.Model(model.inputs, logits)."
+        )
     trainer.add_loss(tf.add_n(losses) / len(losses))
     return trainer
 

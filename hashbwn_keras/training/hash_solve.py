@@ -9,8 +9,10 @@ import tf_keras
 
 from hashbwn_keras.binarizer.binarize import binarize
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import Layer, clone, same_layer
-from hashbwn_keras.network.layers import binary_kernels, flat_layers, float_form
+from hashbwn_keras.network.graph import Network
+from hashbwn_keras.network.kernels import float_form
+from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.rebuild import rebuild, same_layer
 from hashbwn_keras.network.saving import get_recipe, set_recipe
 
 _log = logging.getLogger("hashbwn_keras")
@@ -60,15 +62,15 @@ class HashSolve(tf_keras.callbacks.Callback):
             HashBWNError: no HashBinary layer, a layer that has nowhere to put the mean of its
                 outputs, or anything that ``binarize`` refuses. The model is unchanged then.
         """
-        binary = {id(kernel.layer) for kernel in binary_kernels(model)}
-        names = [name for name, layer in flat_layers(model) if id(layer) in binary]
-        if not names:
+        network = Network.of(model)
+        labels = [network.labels[kernel.layer] for kernel in network.kernels]
+        if not labels:
             raise HashBWNError(
                 f"Model {model.name!r} has no HashBinary layer to solve: use "
                 "hashbwn_keras.binarize(model, images) to get one that has."
             )
-        solved = binarize(_float_twin(model), self._data, filters=names, **self._options)
-        weights = _weights_for(model, solved)
+        solved = binarize(_float_twin(network), self._data, filters=labels, **self._options)
+        weights = _weights_for(network, Network.of(solved))
         strategy = model.distribute_strategy
         for layer, values in weights:
             for variable, value in zip(layer.weights, values, strict=True):
@@ -76,28 +78,26 @@ class HashSolve(tf_keras.callbacks.Callback):
         set_recipe(model, get_recipe(solved))
 
 
-def _float_twin(model: tf_keras.Model) -> tf_keras.Model:
-    """A copy of ``model`` in which the latent kernels are the kernels."""
-    binary = {id(kernel.layer) for kernel in binary_kernels(model)}
+def _float_twin(network: Network) -> tf_keras.Model:
+    """A copy of a model in which the latent kernels are the kernels."""
+    binary = {kernel.layer for kernel in network.kernels}
+    copy = rebuild(
+        network, lambda layer: float_form(layer) if layer in binary else same_layer(layer)
+    )
+    for layer, twin in copy.twins.items():
+        twin.set_weights(layer.get_weights())
+    return copy.model
 
-    def make(name: str, layer: Layer) -> Layer:
-        return float_form(layer) if id(layer) in binary else same_layer(name, layer)
 
-    twin = clone(model, make)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
-def _weights_for(model: tf_keras.Model, solved: tf_keras.Model) -> list[tuple[Layer, list]]:
-    """The layers of ``model`` with the weights they are to get."""
-    found = dict(flat_layers(solved))
+def _weights_for(network: Network, solved: Network) -> list[tuple[Layer, list]]:
+    """The layers of a network with the weights they are to get."""
     pairs = []
-    for name, layer in flat_layers(model):
-        values = found[name].get_weights()
+    for layer, twin in network.twins_in(solved).items():
+        values = twin.get_weights()
         if len(values) > len(layer.weights):
             raise HashBWNError(
-                f"Layer {name!r} has neither a bias nor a batch-norm behind it to take the mean of "
-                "its outputs: give it use_bias=True, or HashSolve centred=False."
+                f"Layer {network.labels[layer]!r} has neither a bias nor a batch-norm behind it to "
+                "take the mean of its outputs: give it use_bias=True, or HashSolve centred=False."
             )
         pairs.append((layer, values))
     return pairs

@@ -7,6 +7,10 @@ import tf_keras
 
 import hashbwn_keras as hb
 from hashbwn_keras.binarizer import repair
+from hashbwn_keras.binarizer.latents import Latent
+from hashbwn_keras.binarizer.misfit import Misfit
+from hashbwn_keras.binarizer.paths import ends_of
+from hashbwn_keras.network.graph import Network
 from hashbwn_keras.network.saving import get_recipe
 
 layers = tf_keras.layers
@@ -44,8 +48,11 @@ def test_repair_lowers_the_error_of_unseen_images(monkeypatch, softmax):
     assert outcome["kept"]
     assert outcome["error_after"] < outcome["error_before"]
     unseen = RNG.normal(size=(200, 8, 8, 3)).astype("f")
-    pair = [repair._Pair(model, m).error([unseen]) for m in (plain, mended)]
-    assert pair[1] < pair[0]
+    network = Network.of(model)
+    errors = [
+        Misfit(network, network.twins_in(Network.of(m))).error([unseen]) for m in (plain, mended)
+    ]
+    assert errors[1] < errors[0]
     for kernel in hb.layers.binary_kernels(mended):
         assert (kernel.codes().scales > 1.2e-7).all()
 
@@ -64,10 +71,9 @@ def test_repair_that_does_not_help_is_undone(monkeypatch, caplog):
 
 def test_taps_are_where_binarised_layers_end():
     model = residual_net(False)
-    graph = repair.graph_of(model)
-    taps = repair._taps(graph, {"a0", "b0", "a1", "b1"})
-    maker = {key: step.name for step in graph.steps for key in step.outputs}
-    assert [maker[key] for key in taps] == ["mid0", "end0", "mid1", "end1"]
+    network = Network.of(model)
+    taps = ends_of(network, {model.get_layer(name) for name in ("a0", "b0", "a1", "b1")})
+    assert [network.makers[key].name for key in taps] == ["mid0", "end0", "mid1", "end1"]
 
 
 def test_latents_move_scales_and_signs():
@@ -75,7 +81,7 @@ def test_latents_move_scales_and_signs():
     layer.build((None, 4, 4, 2))
     (kernel,) = hb.layers.binary_kernels(layer)
     before = kernel.codes()
-    latent = repair._Latent(kernel)
+    latent = Latent(kernel)
     latent.write()
     np.testing.assert_array_equal(kernel.codes().codes, before.codes)
     np.testing.assert_allclose(kernel.codes().scales, before.scales, rtol=1e-6)
@@ -91,7 +97,7 @@ def test_latents_beyond_the_limit_are_only_pulled_back():
     layer.build((None, 4))
     layer.kernel.assign([[1.0], [3.0], [-3.0], [-0.5]])
     (kernel,) = hb.layers.binary_kernels(layer)
-    latent = repair._Latent(kernel)  # relative: 0.53, 1.6, −1.6, −0.27
+    latent = Latent(kernel)  # relative: 0.53, 1.6, −1.6, −0.27
     outward, _ = latent.gradients(tf.constant([[-1.0], [-1.0], [1.0], [1.0]]))
     inward, _ = latent.gradients(tf.constant([[1.0], [1.0], [-1.0], [-1.0]]))
     np.testing.assert_array_equal(np.sign(outward)[:, 0], [-1, 0, 0, 1])

@@ -6,13 +6,17 @@ import tf_keras
 import hashbwn_keras as hb
 from hashbwn_keras.binarizer.selection import select
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import graph_of
+from hashbwn_keras.network.graph import Network
 
 layers = tf_keras.layers
 
 
 def choose(model, filters=None):
-    return select(model, graph_of(model), filters)
+    """Labels of the chosen layers, and the reason for each other one."""
+    network = Network.of(model)
+    found = select(network, filters)
+    reasons = {label: skipped.reason for label, skipped in found.skipped.items()}
+    return [network.labels[layer] for layer in found.chosen], reasons
 
 
 @pytest.fixture

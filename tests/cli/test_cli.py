@@ -18,7 +18,7 @@ from hashbwn_keras.cli.parser import COMMANDS
 from hashbwn_keras.demo import run as demo_run
 from hashbwn_keras.errors import CalibrationWarning
 from hashbwn_keras.network import saving
-from hashbwn_keras.network.layers import binary_kernels
+from hashbwn_keras.network.codes import binary_kernels
 
 L = tf_keras.layers
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,9 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import clone, graph_of, same_layer
-from hashbwn_keras.network.layers import flat_layers
+from hashbwn_keras.network.graph import Network
+from hashbwn_keras.network.labels import flat_layers
+from hashbwn_keras.network.rebuild import clone, same_layer
 
 layers = tf_keras.layers
 
@@ -30,8 +31,8 @@ def test_steps_compute_what_the_model_computes(build):
     model = build()
     rng = np.random.default_rng(0)
     images = [rng.normal(size=(3, *t.shape[1:])).astype("f") for t in model.inputs]
-    graph = graph_of(model)
-    found = graph.run(dict(flat_layers(model)), images, graph.outputs)
+    network = Network.of(model)
+    found = network.run(images, network.outputs)
     for a, b in zip(found, tf.nest.flatten(model(images)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
@@ -51,8 +52,9 @@ def test_clone_computes_the_same_from_new_layers(build):
 
 
 def test_a_layer_called_twice_is_two_steps():
-    calls = graph_of(nested_model()).calls()
-    assert len(calls["inside/conv2d"]) == 2
+    network = Network.of(nested_model())
+    found = {network.labels[layer]: steps for layer, steps in network.calls.items()}
+    assert len(found["inside/conv2d"]) == 2
 
 
 def test_models_without_a_graph_are_refused():
@@ -61,11 +63,11 @@ def test_models_without_a_graph_are_refused():
             return x
 
     with pytest.raises(HashBWNError, match="Sequential or functional"):
-        graph_of(Subclassed())
+        Network.of(Subclassed())
     with pytest.raises(HashBWNError, match="input_shape"):
-        graph_of(tf_keras.Sequential([layers.Dense(3)]))
+        Network.of(tf_keras.Sequential([layers.Dense(3)]))
     with pytest.raises(HashBWNError, match="not a Keras 2 model"):
-        graph_of("model.h5")
+        Network.of("model.h5")
 
 
 def test_a_keras_3_model_is_named_as_such():
@@ -74,7 +76,7 @@ def test_a_keras_3_model_is_named_as_such():
         pytest.skip("the package keras is Keras 2 here")
     model = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(2)])
     with pytest.raises(HashBWNError, match="Keras 2"):
-        graph_of(model)
+        Network.of(model)
 
 
 def test_a_layer_that_cannot_be_rebuilt_is_named():

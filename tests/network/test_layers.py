@@ -8,7 +8,9 @@ import pytest
 import tf_keras
 
 import hashbwn_keras as hk
-from hashbwn_keras.network.layers import binary_form, binary_kernels, flat_layers
+from hashbwn_keras.network.codes import binary_kernels
+from hashbwn_keras.network.kernels import binary_form
+from hashbwn_keras.network.labels import flat_layers
 
 L = tf_keras.layers
 

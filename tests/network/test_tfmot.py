@@ -12,7 +12,8 @@ from hashbwn_keras.tflite.filters import read_filters
 pytest.importorskip("tensorflow_model_optimization")
 from tensorflow_model_optimization.quantization import keras as tfmot
 
-from hashbwn_keras.network.tfmot import HashBinaryQuantizeConfig, HashSignInt8, quantize_annotate
+from hashbwn_keras.network.annotate import quantize_annotate
+from hashbwn_keras.network.tfmot import HashBinaryQuantizeConfig, HashSignInt8
 
 L = tf_keras.layers
 # What TensorFlow and tfmot say of themselves.

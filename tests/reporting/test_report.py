@@ -9,7 +9,7 @@ import tf_keras
 from compared import binarized
 
 import hashbwn_keras as hk
-from hashbwn_keras.network.layers import binary_form
+from hashbwn_keras.network.kernels import binary_form
 from hashbwn_keras.network.saving import set_recipe
 
 L = tf_keras.layers
