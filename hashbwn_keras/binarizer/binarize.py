@@ -22,6 +22,7 @@ from hashbwn_keras.network.graph import Network
 from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.kernels import binary_form
 from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.layer_kinds import is_linear
 from hashbwn_keras.network.rebuild import Rebuilt, rebuild, same_layer
 from hashbwn_keras.network.recipe import Recipe
 from hashbwn_keras.network.saving import set_recipe
@@ -132,13 +133,14 @@ def _check_weights(network: Network) -> None:
 def _binary_copy(network: Network, chosen: set[Layer], centred: bool) -> Rebuilt:
     """A copy in which the chosen layers are HashBinary layers, their weights still the float ones.
 
-    A layer whose outputs' mean no batch-norm takes gets a bias for it.
+    A layer whose inner products' mean no batch-norm takes, or takes behind an activation only, gets
+    a bias for it.
     """
-    biased = {
-        layer
-        for layer in chosen
-        if centred and not all(feeds_batch_norm(step, network) for step in network.calls[layer])
-    }
+    biased = set()
+    for layer in chosen if centred else ():
+        normalised = all(feeds_batch_norm(step, network) for step in network.calls[layer])
+        if not (normalised and is_linear(layer)):
+            biased.add(layer)
 
     def make(layer: Layer) -> Layer:
         if layer not in chosen:

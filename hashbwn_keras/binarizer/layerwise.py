@@ -127,7 +127,8 @@ class LayerwisePass:
             damping=statistics.damping,
         )
         write_solution(binary, geometry, solution, kernel)
-        # A batch-norm behind the layer takes the mean, else a bias has to.
+        # A batch-norm behind the layer takes the mean, else a bias has to. It does so behind an
+        # activation as well: shifting both gained nothing.
         if options.centred and not all(feeds_batch_norm(s, self._network) for s in steps):
             shift_bias(binary, statistics.bias(solution))
         for step in steps:

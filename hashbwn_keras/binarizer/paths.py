@@ -12,7 +12,6 @@ from hashbwn_keras.network.layer_kinds import (
     is_addition,
     is_batch_norm,
     is_elementwise,
-    is_linear,
     passes_through,
 )
 
@@ -52,7 +51,7 @@ def shortcut_of(step: Step, network: Network) -> Shortcut | None:
 
 def feeds_batch_norm(step: Step, network: Network) -> bool:
     """Whether all that reads a layer's output is batch-norm of its channels, right behind it."""
-    if not is_linear(step.layer) or not set(step.outputs).isdisjoint(network.outputs):
+    if not set(step.outputs).isdisjoint(network.outputs):
         return False
     found = [reader for key in step.outputs for reader in network.readers.get(key, [])]
     return bool(found) and all(_normalises_channels_of(reader, step) for reader in found)
