@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import hashbwn_keras as hk
 from hashbwn_keras.binarizer.selection import select
-from hashbwn_keras.network.graph import graph_of
+from hashbwn_keras.network.graph import Network
 
 SEED = 0
 SMALLEST = {"InceptionV3": 75, "Xception": 71, "InceptionResNetV2": 75}
@@ -52,8 +52,8 @@ def run(name: str, images: int, layers: int) -> dict[str, Any]:
     data = np.random.default_rng(SEED).uniform(0, 255, (images, size, size, 3)).astype(np.float32)
     rebuilt, rebuild_s = timed(hk.to_keras2, model)
     wanted, found = (each.predict(data[:4], verbose=0) for each in (model, rebuilt))
-    chosen, _ = select(rebuilt, graph_of(rebuilt), None)
-    chosen = sorted(chosen)
+    network = Network.of(rebuilt)
+    chosen = sorted(network.labels[layer] for layer in select(network, None).chosen)
     some = [chosen[i * len(chosen) // layers] for i in range(min(layers, len(chosen)))]
     some = list(dict.fromkeys(some))
     binary, binarize_s = timed(hk.binarize, model, data, filters=some, repair=False)

@@ -14,16 +14,16 @@ import tensorflow as tf
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.graph import channel_axis, is_batch_norm
 from hashbwn_keras.network.keras3 import additions
 from hashbwn_keras.network.keras3.functions import FUNCTIONS
 from hashbwn_keras.network.keras3.layers import is_unset, parameters_of
+from hashbwn_keras.network.kernels import PLACES
+from hashbwn_keras.network.layer_kinds import channel_axis, is_batch_norm
 
 _OURS = ("larq.", "hashbwn_keras.")
 _ALIKE = {"elu", "exponential", "gelu", "leaky_relu", "linear", "log_softmax", "mish", "relu"}
 _ALIKE |= {"relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "swish", "tanh"}
-_NOT_COMPUTED_WITH = {"implementation", "kernel_quantizer", "depthwise_quantizer", "metrics"}
-_NOT_COMPUTED_WITH |= {"pointwise_quantizer", "rng_type"}
+_NOT_COMPUTED_WITH = {"implementation", "metrics", "rng_type", *(p.quantizer for p in PLACES)}
 _PARTS = ("_initializer", "_regularizer", "_constraint")
 
 
