@@ -17,7 +17,7 @@ Name = TypeVar("Name")
 
 
 def take_pixels_first(layers: Mapping[Name, Layer]) -> dict[Name, Layer]:
-    """Return ``layers`` to call, by whatever they are called, with a stand-in for each strided 1 × 1 convolution.
+    """Return ``layers`` to call, with a stand-in for each strided 1 × 1 convolution.
 
     A stand-in computes the same from the same variables.
     """
