@@ -8,7 +8,7 @@ import numpy as np
 
 from hashbwn_keras.files import read_file
 from hashbwn_keras.tflite.attached import attached_names
-from hashbwn_keras.tflite.filters import Filter, read_filters
+from hashbwn_keras.tflite.filters import Filter, filter_names, read_filters
 from hashbwn_keras.tflite.names import Storage
 from hashbwn_keras.tflite.provenance import read_provenance
 from hashbwn_keras.tflite.storage import Placed, packing_summary, why_kept
@@ -130,12 +130,10 @@ def inspect(path_or_bytes: bytes | str | os.PathLike[str]) -> Inspection:
     content, name = read_file(path_or_bytes)
     model, filters = read_filters(content, name)
     provenance = read_provenance(model)
-    names = provenance.get("layers")
-    if not isinstance(names, list) or len(names) != len(filters):
-        names = [""] * len(filters)
+    names = filter_names(provenance, filters)
     return Inspection(
         nbytes=len(content),
-        layers=[_record(found, str(given)) for found, given in zip(filters, names, strict=True)],
+        layers=[_record(found, given) for found, given in zip(filters, names, strict=True)],
         operators=operator_histogram(model),
         provenance=provenance,
         attached=attached_names(content),
@@ -144,7 +142,7 @@ def inspect(path_or_bytes: bytes | str | os.PathLike[str]) -> Inspection:
 
 def _record(found: Filter, name: str) -> LayerRecord:
     return LayerRecord(
-        name=name or found.graph.name(found.tensor) or f"tensor {found.tensor}",
+        name=name,
         operator=found.kind.name,
         shape=found.shape,
         storage=found.storage,

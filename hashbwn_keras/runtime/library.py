@@ -1,7 +1,9 @@
 """Finding, building and asking the native library."""
 
 import ctypes
+import itertools
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -86,6 +88,29 @@ def build(
     return path
 
 
+@dataclass(frozen=True)
+class LayerShape:
+    """What decides whether the kernels are worth it for a layer.
+
+    Attributes:
+        convolution: or a Dense layer.
+        float32: or int8 activations.
+        outputs: output channels.
+        kernel_h: rows of the kernel; 1 for Dense.
+        kernel_w: columns of the kernel; 1 for Dense.
+        inputs: input channels.
+        stride_h: rows from one output to the next.
+    """
+
+    convolution: bool
+    float32: bool
+    outputs: int
+    kernel_h: int
+    kernel_w: int
+    inputs: int
+    stride_h: int
+
+
 class Native:
     """What the library says about itself and this CPU."""
 
@@ -97,7 +122,8 @@ class Native:
         """
         try:
             self._library = ctypes.CDLL(str(path))
-            self._library.hb_isa.restype = ctypes.c_char_p
+            for name in ("hb_isa", "hashbwn_policy_isa", "hashbwn_worth"):
+                getattr(self._library, name).restype = ctypes.c_char_p
         except (OSError, AttributeError) as error:
             raise HashBWNError(f"The native library {path} cannot be loaded: {error}") from error
 
@@ -110,6 +136,28 @@ class Native:
     def has_dot_product(self) -> bool:
         """Whether the CPU has 8-bit dot products, with which int8 convolutions mostly stay put."""
         return bool(self._library.hb_cpu_has_dot())
+
+    @property
+    def policy_sets(self) -> tuple[str, ...]:
+        """The sets of kernels, of any machine, for which it is measured which layers they take."""
+        names = map(self._library.hashbwn_policy_isa, itertools.count())
+        return tuple(name.decode() for name in itertools.takewhile(bool, names))
+
+    def worth(self, shape: LayerShape, kernels: str, dot_product: bool) -> str:
+        """Return by which measurement a layer is taken on a CPU, "" where it is left as it is.
+
+        Args:
+            shape: of the layer.
+            kernels: one of :attr:`policy_sets`, or any other name for sets without measurements.
+            dot_product: whether the CPU has 8-bit dot products.
+        """
+        sizes = (ctypes.c_int * 5)(
+            shape.outputs, shape.kernel_h, shape.kernel_w, shape.inputs, shape.stride_h
+        )
+        found = self._library.hashbwn_worth(
+            kernels.encode(), dot_product, shape.convolution, shape.float32, sizes
+        )
+        return found.decode() if found else ""
 
     def claimed(self) -> int:
         """Layers claimed by the delegate applied last in this thread."""

@@ -1,6 +1,8 @@
 """Finding the filters of a .tflite file."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
@@ -110,6 +112,21 @@ def read_filters(data: bytes, name: str = "The file") -> tuple[schema.ModelT, li
     model = read_model(data, name)
     with damage_named(name):
         return model, [found for graph in graphs(model) for found in _graph_filters(graph)]
+
+
+def filter_names(provenance: Mapping[str, Any], filters: Sequence[Filter]) -> list[str]:
+    """Return a name for each filter of a file: the Keras layer where the file says so.
+
+    Args:
+        provenance: what the file says about its making.
+        filters: all of them, in order.
+    """
+    said = provenance.get("layers")
+    names = said if isinstance(said, list) and len(said) == len(filters) else [""] * len(filters)
+    return [
+        str(name) or found.graph.name(found.tensor) or f"tensor {found.tensor}"
+        for name, found in zip(names, filters, strict=True)
+    ]
 
 
 def _graph_filters(graph: Graph) -> list[Filter]:

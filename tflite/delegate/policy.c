@@ -60,19 +60,45 @@ static bool has_rows(const char *isa) {
   return false;
 }
 
-static bool covers(const rule *r, const hb_layer *l) {
+static bool covers(const rule *r, const hb_layer *l, bool has_dot) {
   return r->kind == (l->is_conv ? CONVOLUTION : DENSE) &&
          r->type == (l->is_float ? FLOAT32 : INT8) &&
-         (r->against == EITHER || r->against == (hb_cpu_has_dot() ? DOT : PLAIN)) &&
+         (r->against == EITHER || r->against == (has_dot ? DOT : PLAIN)) &&
          l->out_c >= r->outputs && l->in_c >= r->inputs && l->k_h >= r->kernel_h &&
          l->k_w * l->in_c >= r->row &&
          (int64_t)l->out_c * l->k_h * l->k_w * l->in_c >= r->weights &&
          (r->stride == 0 || l->stride_h <= r->stride);
 }
 
-bool hb_worth_it(const hb_layer *l) {
-  const char *isa = has_rows(hb_isa()) ? hb_isa() : NULL;
+static const rule *speaks_for(const hb_layer *l, const char *isa, bool has_dot) {
+  const char *rows = has_rows(isa) ? isa : NULL;
   for (int i = 0; i < RULES; ++i)
-    if (is_of(&rules[i], isa) && covers(&rules[i], l)) return true;
-  return false;
+    if (is_of(&rules[i], rows) && covers(&rules[i], l, has_dot)) return &rules[i];
+  return NULL;
+}
+
+bool hb_worth_it(const hb_layer *l) { return speaks_for(l, hb_isa(), hb_cpu_has_dot()) != NULL; }
+
+// The number `index` among the sets of kernels that have rows of their own, NULL after the last.
+HB_API const char *hashbwn_policy_isa(int index);
+const char *hashbwn_policy_isa(int index) {
+  for (int i = 0; i < RULES; ++i) {
+    bool seen = !rules[i].isa;
+    for (int j = 0; j < i; ++j) seen |= is_of(&rules[j], rules[i].isa);
+    if (!seen && index-- == 0) return rules[i].isa;
+  }
+  return NULL;
+}
+
+// For a layer of shape {outputs, kernel rows, kernel columns, inputs, stride of rows}: the
+// measurement by which it is claimed on a set of kernels, whatever CPU this is; NULL where it is left
+// to the runtime.
+HB_API const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_float,
+                                 const int *shape);
+const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_float,
+                          const int *shape) {
+  const hb_layer l = {.is_conv = is_conv != 0, .is_float = is_float != 0, .out_c = shape[0],
+                      .k_h = shape[1], .k_w = shape[2], .in_c = shape[3], .stride_h = shape[4]};
+  const rule *r = speaks_for(&l, isa, has_dot != 0);
+  return r ? r->measured : NULL;
 }
