@@ -100,7 +100,9 @@ class LabelDistance:
 
 def _added(counts: NDArray, classes: NDArray) -> NDArray:
     """``counts`` with those of ``classes``; classes that are no small numbers are not counted."""
-    numbers = classes.reshape(-1).astype(np.int64)
-    more = np.bincount(numbers[(numbers >= 0) & (numbers < MAX_CLASSES)], minlength=len(counts))
+    numbers = classes.reshape(-1).astype(np.int64, copy=False)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < MAX_CLASSES:
+        numbers = numbers[(numbers >= 0) & (numbers < MAX_CLASSES)]
+    more = np.bincount(numbers, minlength=len(counts))
     more[: len(counts)] += counts
     return more

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,35 @@ KEPT = 8
 """Images of an output that are kept."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """An image that was kept: what it is drawn and told from in the end."""
+
+    what: OutputKind
+    inputs: list[NDArray]
+    wanted: NDArray
+    got: NDArray
+    truth: NDArray | None
+
+    def worst(self, image: int, distance: float) -> Worst:
+        truth, what = self.truth, self.what
+        return Worst(
+            image=image,
+            distance=distance,
+            wanted=_words(self.wanted, what),
+            got=_words(self.got, what),
+            label="" if truth is None else _words(truth, what, decided=what.decides),
+            picture=_picture_of(self.inputs),
+            **_maps(self.wanted, self.got, what),
+        )
+
+
 class Furthest:
     """Keeps the images that differ most: other decisions first, then the larger distance."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[tuple[bool, float, int], Worst]] = []
+        # The key: whether decisions differ, the distance, and minus the number of the image.
+        self._kept: list[tuple[tuple[bool, float, int], _Found]] = []
 
     def add(
         self,
@@ -45,27 +70,26 @@ class Furthest:
             key = (bool(others[i]), float(distances[i]), -(first + int(i)))
             if len(self._kept) == KEPT and key < self._kept[0][0]:
                 continue
-            worst = Worst(
-                image=first + int(i),
-                distance=key[1],
-                wanted=_words(wanted[i], what),
-                got=_words(got[i], what),
-                label="" if truth is None else _words(truth[i], what, decided=what.decides),
-                picture=_picture_of([x[i] for x in inputs]),
-                **_maps(wanted[i], got[i], what),
+            # Copies, for a view would keep its whole batch alive.
+            found = _Found(
+                what,
+                [np.array(x[i]) for x in inputs],
+                np.array(wanted[i]),
+                np.array(got[i]),
+                None if truth is None else np.array(truth[i]),
             )
-            heapq.heappush(self._kept, (key, worst))
+            heapq.heappush(self._kept, (key, found))
             if len(self._kept) > KEPT:
                 heapq.heappop(self._kept)
 
     def worst(self) -> tuple[Worst, ...]:
         """The images kept, the furthest first."""
-        return tuple(worst for _, worst in sorted(self._kept, key=lambda kept: kept[0])[::-1])
+        kept = sorted(self._kept, key=lambda entry: entry[0], reverse=True)
+        return tuple(found.worst(-number, far) for (_, far, number), found in kept)
 
 
 def _words(values: NDArray, what: OutputKind, *, decided: bool = False) -> str:
     """What an image's values say, or a decision; nothing where there are many."""
-    values = np.asarray(values)
     if what.kind in (Kind.CLASSES, Kind.SCORES):
         found = values if decided else values.argmax(-1)
         noun = "class" if what.kind is Kind.CLASSES else "entry"
