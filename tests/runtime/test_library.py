@@ -169,3 +169,10 @@ def test_compiling_needs_the_standard_library_only():
         [sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
     assert not {"numpy", "tensorflow", "hashbwn_keras"} & set(modules)
+
+
+def test_building_imports_no_tensorflow():
+    """Release files and the Android library are built where it is not installed."""
+    code = "import sys; from hashbwn_keras.runtime import android, build; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"tensorflow", "tf_keras", "numba"} & set(done.stdout.split())
