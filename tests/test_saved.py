@@ -7,7 +7,7 @@ import pytest
 
 import hashbwn_keras as hk
 from hashbwn_keras import export
-from hashbwn_keras.benchmark import results
+from hashbwn_keras.benchmark import result_files
 from hashbwn_keras.recipe import get_recipe
 
 SAVED = Path(__file__).parent / "saved"
@@ -71,5 +71,5 @@ def test_saved_files_show_their_codes(name, expected):
 
 
 def test_saved_benchmark_results_are_read():
-    (result,) = results.load(SAVED / "benchmark.json")
+    (result,) = result_files.load(SAVED / "benchmark.json")
     assert result.model == "packed.tflite" and result.latency.num_runs == 10

@@ -10,6 +10,7 @@ import tf_keras
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.export.convert import check_model, keras_to_tflite, quiet_conversion
+from hashbwn_keras.export.folding import with_folded_filters
 from hashbwn_keras.export.lce_padding import check_padding
 from hashbwn_keras.export.litert import check_choice
 from hashbwn_keras.export.matching import (
@@ -83,7 +84,8 @@ def to_lce(
         converted = _convert(model, input_type, output_type, target)
     else:  # TensorFlow's converter is the better one; the operators are the same
         converted = keras_to_tflite(model)
-    flat, filters = read_filters(converted, "The file from Larq Compute Engine")
+    name = "The file from Larq Compute Engine"
+    flat, filters = read_filters(with_folded_filters(converted, name, trusted=True), name)
     unknown = custom_operators(flat) - set(names.LCE_OPERATORS)
     if unknown:  # its converter writes down any operation of TensorFlow
         raise no_operator("Larq Compute Engine", model, min(unknown))

@@ -7,6 +7,7 @@ import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.export.convert import IO_TYPES, check_model, keras_to_tflite
+from hashbwn_keras.export.folding import with_folded_filters
 from hashbwn_keras.export.matching import check_all_found, name_filters
 from hashbwn_keras.export.storing import can_pack, finished, is_own, own, store, written
 from hashbwn_keras.files import atomic_write, check_writable, read_file
@@ -15,6 +16,7 @@ from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.network.labels import is_quantize_aware
 from hashbwn_keras.tflite.attached import with_attached
 from hashbwn_keras.tflite.filters import read_filters
+from hashbwn_keras.tflite.flatbuffer import damage_named
 from hashbwn_keras.tflite.provenance import read_provenance
 
 WEIGHTS = ("packed", "int8", "float")
@@ -124,7 +126,8 @@ def _is_file(model: Any) -> bool:
 
 
 def _encode_keras(model: tf_keras.Model, data: bytes, weights: str, activations: str) -> bytes:
-    flat, filters = read_filters(data, "The converted file")
+    name = "The converted file"
+    flat, filters = read_filters(with_folded_filters(data, name, trusted=True), name)
     expected = binary_kernels(model)
     names = name_filters(filters, expected)
     check_all_found(filters, expected)
@@ -133,7 +136,7 @@ def _encode_keras(model: tf_keras.Model, data: bytes, weights: str, activations:
 
 
 def _encode_file(data: bytes, name: str, weights: str) -> bytes:
-    flat, filters = read_filters(data, name)
+    flat, filters = read_filters(with_folded_filters(data, name, is_own(data)), name)
     binary = [found for found in filters if found.binary]
     if not binary:
         raise HashBWNError(
@@ -143,10 +146,11 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
     packed = [found for found in binary if found.packed]
     if weights == "packed" and packed and not any(can_pack(found) for found in binary):
         raise HashBWNError(f"{name} is packed already: use it as it is.")
-    before = read_provenance(flat)
-    layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
-    store(filters, weights)
-    integer = any(f.integers is not None and not f.has_float_input for f in binary)
-    facts = {"weights": weights, "activations": "int8" if integer else "float32"}
-    result = with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)
+    with damage_named(name):
+        before = read_provenance(flat)
+        layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
+        store(filters, weights)
+        integer = any(f.integers is not None and not f.has_float_input for f in binary)
+        facts = {"weights": weights, "activations": "int8" if integer else "float32"}
+        result = with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)
     return own(result) if is_own(data) else result

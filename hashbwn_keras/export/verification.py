@@ -96,7 +96,7 @@ def _has_int8_activations(filters: list[Filter]) -> bool:
 
 def _interface(model: tf_keras.Model, flat: schema.ModelT, name: str) -> Interface:
     """Return inputs and outputs of the file in the order of the model, checked against it."""
-    found = read_interface(flat)
+    found = read_interface(flat, name)
     sides = []
     for side, names, ports, tensors in (
         ("inputs", model.input_names, found.inputs, model.inputs),

@@ -181,6 +181,8 @@ class _Timed:
 def _send(stream: IO[bytes], head: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """Write a message: JSON, then arrays. No pickle, which a file might have had a hand in."""
     arrays = [np.ascontiguousarray(array) for array in arrays]
+    if any(array.dtype.hasobject for array in arrays):
+        raise ValueError("an input or output is text")
     kinds = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
     text = json.dumps({**head, "arrays": kinds}).encode()
     stream.write(_LENGTH.pack(len(text)) + text)
@@ -224,8 +226,8 @@ def serve() -> None:
             request, arrays = _receive(requests)
         except EOFError:
             return
-        error, results = "", list[np.ndarray]()
         try:
+            results: list[np.ndarray] = []
             if request["do"] == "load":
                 engine, nbytes = None, request["nbytes"]
                 _limit_memory(nbytes)
@@ -234,15 +236,12 @@ def serve() -> None:
             elif engine is not None and request["do"] == "prepare":
                 engine.prepare([tuple(shape) for shape in request["shapes"]])
             elif engine is not None:
-                made = engine.run(arrays)
-                if any(result.dtype.hasobject for result in made):
-                    raise ValueError("an output is text")
-                results = made
+                results = engine.run(arrays)
+            _send(answers, {"error": ""}, results)
         except MemoryError:
-            error = f"it takes more than {nbytes / 2**20:,.0f} MiB"
+            _send(answers, {"error": f"it takes more than {nbytes / 2**20:,.0f} MiB"}, [])
         except (RuntimeError, ValueError) as reason:
-            error = first_line(reason)
-        _send(answers, {"error": error}, results)
+            _send(answers, {"error": first_line(reason)}, [])
 
 
 def _limit_memory(nbytes: int) -> None:

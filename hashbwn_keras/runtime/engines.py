@@ -69,6 +69,11 @@ def installed() -> list[Installed]:
     return found
 
 
+def tensorflow_lite() -> Installed:
+    """Return TensorFlow's own interpreter, which is always there."""
+    return next(found for found in installed() if found.runtime == names.TENSORFLOW)
+
+
 def why_not(runtime: names.Runtime, flat: schema.ModelT) -> str:
     """Return why ``runtime`` lacks an operator of the file, "" where it does not."""
     known = set(names.LCE_OPERATORS) if runtime == names.LCE else set()

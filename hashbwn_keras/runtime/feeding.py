@@ -9,6 +9,8 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.runtime.engines import Engine
 from hashbwn_keras.tflite.signature import FREE, Interface, Port
 
+_LARGEST_BATCH = 2**30
+
 
 def arrays_of(x: Any, interface: Interface) -> list[np.ndarray]:
     """Return one array for each input, in order, with what the file takes.
@@ -89,6 +91,9 @@ def outputs_of(
     """
     ports = interface.inputs
     size = next((port.batch for port in ports if port.shape), 1)
+    sample = sum(a[:1].nbytes for a in arrays if a.ndim)
+    if size * sample > _LARGEST_BATCH:
+        raise ValueError(f"it takes {size} samples at a time, more than 1 GiB")
     order = sorted(range(len(ports)), key=lambda i: ports[i].position)
     rows = []
     for batch, kept in in_batches(arrays, size):

@@ -46,7 +46,7 @@ class Interpreter:
             raise HashBWNError(f"num_threads is {num_threads!r}: give an integer of at least 1.")
         content, name = read_file(model)
         flat = read_model(content, name)
-        self._interface = read_interface(flat)
+        self._interface = read_interface(flat, name)
         self.input_names = [port.name for port in self._interface.inputs]
         self.output_names = [port.name for port in self._interface.outputs]
         self.delegated = 0

@@ -133,7 +133,7 @@ def _graph_filters(graph: Graph) -> list[Filter]:
     """List the filters of one subgraph, each once, in the order of their first consumers."""
     consumers: dict[int, list[schema.OperatorT]] = {}
     for operator in graph.operators:
-        if _consumer(graph, operator) is not None:
+        if _consumer(graph, operator) is not None and operator.inputs[1] >= 0:
             consumers.setdefault(int(operator.inputs[1]), []).append(operator)
     return [_filter(graph, tensor, tuple(users)) for tensor, users in consumers.items()]
 

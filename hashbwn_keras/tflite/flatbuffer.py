@@ -105,6 +105,7 @@ def _check(model: schema.ModelT) -> None:
     """Raise ValueError unless every index points somewhere and every constant has its size."""
     if not model.subgraphs or not model.buffers or model.operatorCodes is None:
         raise ValueError("no subgraph, buffer or operator code")
+    _check_names(model)
     for graph in model.subgraphs:
         count = len(graph.tensors)
         operators = graph.operators or []
@@ -118,6 +119,19 @@ def _check(model: schema.ModelT) -> None:
             if not 0 <= tensor.buffer < len(model.buffers):
                 raise ValueError("a tensor refers to a missing buffer")
             _check_size(model, tensor)
+
+
+def _check_names(model: schema.ModelT) -> None:
+    """Raise ValueError unless signatures and metadata name what is there."""
+    for signature in model.signatureDefs or []:
+        if not 0 <= signature.subgraphIndex < len(model.subgraphs):
+            raise ValueError("a signature refers to a missing subgraph")
+        count = len(model.subgraphs[signature.subgraphIndex].tensors)
+        entries = [*(signature.inputs or []), *(signature.outputs or [])]
+        if any(not 0 <= entry.tensorIndex < count for entry in entries):
+            raise ValueError("a signature refers to a missing tensor")
+    if any(not 0 <= entry.buffer < len(model.buffers) for entry in model.metadata or []):
+        raise ValueError("metadata refer to a missing buffer")
 
 
 def _check_size(model: schema.ModelT, tensor: schema.TensorT) -> None:

@@ -11,6 +11,8 @@ from hashbwn_keras.tflite.packing import WORD_BITS, unpack_stream
 from hashbwn_keras.tflite.subgraph import Graph
 
 Activation = schema.ActivationFunctionType
+# RESHAPE, STRIDED_SLICE, RESHAPE; a damaged file may go in circles.
+_MOST_RESHAPES = 3
 MINUS_ONE = np.array([-1], np.int32)
 TABLE_RANK = 7
 """Dimensions in which a table of levels times α is computed: more than XNNPACK takes."""
@@ -215,7 +217,7 @@ def _producer(graph: Graph, tensor: int, kind: int) -> schema.OperatorT | None:
 
 def _skip_reshapes(graph: Graph, tensor: int) -> int:
     """Follow RESHAPE and a STRIDED_SLICE from the start back to what they rearrange."""
-    while True:
+    for _ in range(_MOST_RESHAPES):
         operator = graph.producers.get(tensor)
         if operator is None or graph.kind(operator) not in (
             Builtin.RESHAPE,
@@ -227,6 +229,7 @@ def _skip_reshapes(graph: Graph, tensor: int) -> int:
             if begin is None or strides is None or begin.any() or (strides != 1).any():
                 return tensor
         tensor = int(operator.inputs[0])
+    return tensor
 
 
 def _multiplies(

@@ -32,7 +32,7 @@ def read_provenance(model: schema.ModelT) -> dict[str, Any]:
             data = model.buffers[entry.buffer].data
             try:
                 content = json.loads(bytes(np.asarray(data, np.uint8)))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RecursionError):
                 return {}
             return content if isinstance(content, dict) else {}
     return {}

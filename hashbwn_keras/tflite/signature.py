@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from hashbwn_keras.tflite.flatbuffer import DTYPE, indices, read_model, write_model
+from hashbwn_keras.tflite.flatbuffer import DTYPE, damage_named, indices, read_model, write_model
 from hashbwn_keras.tflite.provenance import read_provenance
 
 FREE = -1
@@ -44,14 +44,16 @@ class Port:
         if not self.scale or values.dtype == self.dtype:
             return np.ascontiguousarray(values, self.dtype)
         limits = np.iinfo(self.dtype)
-        steps = np.rint(values / np.float32(self.scale)) + self.zero
+        with np.errstate(over="ignore"):  # what is out of range is clipped
+            steps = np.rint(values / np.float32(self.scale)) + self.zero
         return np.clip(steps, limits.min, limits.max).astype(self.dtype)
 
     def real(self, values: np.ndarray) -> np.ndarray:
         """Convert what the file holds to real values."""
-        if not self.scale or not np.issubdtype(values.dtype, np.integer):
+        if not self.scale:
             return values
-        return (values.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
+        with np.errstate(over="ignore"):
+            return (values.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,19 @@ class Interface:
     outputs: tuple[Port, ...]
 
 
-def read_interface(model: schema.ModelT) -> Interface:
-    """Return what goes into the first subgraph of a checked model and comes out of it."""
+def read_interface(model: schema.ModelT, name: str = "The file") -> Interface:
+    """Return what goes into the first subgraph of a checked model and comes out of it.
+
+    Args:
+        model: the parsed file.
+        name: how an error calls it.
+
+    Raises:
+        HashBWNError: a size or scale is none.
+    """
     told = read_provenance(model)
-    return Interface(*(_ports(model, side, told.get(side)) for side in ("inputs", "outputs")))
+    with damage_named(name):
+        return Interface(*(_ports(model, side, told.get(side)) for side in ("inputs", "outputs")))
 
 
 def _ports(model: schema.ModelT, side: str, order: Any) -> tuple[Port, ...]:
@@ -92,12 +103,17 @@ def _port(graph: schema.SubGraphT, index: int, position: int, name: str) -> Port
     shape, free = indices(tensor.shape), indices(tensor.shapeSignature)
     if len(free) == len(shape):
         shape = [FREE if size == FREE else shape[i] for i, size in enumerate(free)]
+    if any(size < 1 and size != FREE for size in shape):
+        raise ValueError(f"an input or output has the shape {shape}")
+    dtype: np.dtype = np.dtype(DTYPE.get(tensor.type, object))
     quantization = tensor.quantization
     scale, zero = 0.0, 0
-    if quantization is not None and quantization.scale is not None and len(quantization.scale):
+    quantized = dtype.kind in "iu" and quantization is not None and quantization.scale is not None
+    if quantized and len(quantization.scale):
         points = indices(quantization.zeroPoint) or [0]
         scale, zero = float(quantization.scale[0]), points[0]
-    dtype: np.dtype = np.dtype(DTYPE.get(tensor.type, object))
+        if not 0 < scale < np.inf:
+            raise ValueError(f"an input or output has the scale {scale}")
     return Port(name or _text(tensor.name), position, tuple(shape), dtype, scale, zero)
 
 

@@ -149,6 +149,9 @@ def test_integer_inputs_and_outputs(io_type):
 
 def test_a_quantizer_that_the_converter_leaves_in_the_graph_is_an_error(monkeypatch, awkward_model):
     monkeypatch.setattr("hashbwn_keras.export.convert.with_constant_kernels", lambda model: model)
+    monkeypatch.setattr(
+        "hashbwn_keras.export.litert.with_folded_filters", lambda content, name, trusted: content
+    )
     with pytest.raises(HashBWNError, match=r"2 of 9 binary layers .*: shared, wide"):
         export.to_tflite(awkward_model)
 

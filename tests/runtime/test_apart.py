@@ -88,7 +88,7 @@ def test_what_never_ends_is_ended(child):
 
 def test_outputs_of_text_are_an_error(child):
     engine = child.load(FAKE, b"text")
-    with pytest.raises(RuntimeError, match="an output is text"):
+    with pytest.raises(RuntimeError, match="output is text"):
         engine.run([np.zeros(1)])
 
 
