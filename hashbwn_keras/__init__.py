@@ -7,6 +7,7 @@ The package computes with Keras 2 (``tf_keras``), as Larq, Larq Compute Engine a
 tensorflow-model-optimization do, in any process: before or after TensorFlow, beside Keras 3.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -51,6 +52,8 @@ __all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in __all__ and "tensorflow" not in sys.modules:
+        import_module("hashbwn_keras.environment").check()
     if name in _HOME:
         value = getattr(import_module(f"hashbwn_keras.{_HOME[name]}"), name)
     elif name in _MODULES:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hashbwn_keras import environment
 from hashbwn_keras.files import atomic_write, check_writable
 
 PREPROCESSING = {
@@ -122,7 +123,12 @@ def _plain(value: Any) -> Any:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow, whose libraries say nothing unless they fail."""
+    """Import TensorFlow, whose libraries say nothing unless they fail.
+
+    Raises:
+        ImportError: two TensorFlows are installed over each other.
+    """
+    environment.check()
     with _held_back_stderr():
         import_module("tensorflow").get_logger().setLevel("ERROR")
 

@@ -134,7 +134,13 @@ class LceEngine:
 
         Raises:
             ImportError: larq_compute_engine is not installed.
+            RuntimeError: NumPy is not the one that it was built for.
         """
+        if not np.__version__.startswith("1."):
+            raise RuntimeError(
+                f"it was built for NumPy 1 and gets no data from NumPy {np.__version__}: run it "
+                "where numpy<2 is installed"
+            )
         try:
             from larq_compute_engine.tflite.python.interpreter import Interpreter
         except ImportError as error:

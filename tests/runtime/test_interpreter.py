@@ -273,3 +273,9 @@ def test_a_file_that_the_interpreter_refuses_is_one_sentence():
     with pytest.raises(HashBWNError, match="The interpreter refuses The file: ") as caught:
         hashbwn_keras.Interpreter(flatbuffer.write_model(model)).predict(images(1))
     assert "\n" not in str(caught.value)
+
+
+def test_lce_files_under_numpy_2_are_one_sentence(lce_file, monkeypatch):
+    monkeypatch.setattr(np, "__version__", "2.4.6")
+    with pytest.raises(HashBWNError, match=r"built for NumPy 1 .* NumPy 2\.4\.6"):
+        hashbwn_keras.Interpreter(lce_file)
