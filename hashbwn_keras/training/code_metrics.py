@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.codes import BinaryKernel, binary_kernels
+from hashbwn_keras.network.keras3 import to_keras2
 from hashbwn_keras.reporting.compare import report
 
 Logs = dict[str, Any] | None
@@ -52,7 +53,7 @@ class CodeMetrics(tf_keras.callbacks.Callback):
             )
         if every is not None and every < 1:
             raise HashBWNError(f"every is {every}: give a number of batches of 1 or more.")
-        self.teacher, self.every = teacher, every
+        self.teacher, self.every = to_keras2(teacher), every
         self.data = list(data) if isinstance(data, Iterator) else data
         self._kernels: list[BinaryKernel] = []
         self._epoch: list[NDArray[np.bool_]] = []
