@@ -12,6 +12,7 @@ import tf_keras
 from hashbwn_keras.binarizer.activations import MEMORY_LIMIT, ActivationStore
 from hashbwn_keras.binarizer.data_free import synthesise
 from hashbwn_keras.binarizer.layerwise import LayerwisePass, Options
+from hashbwn_keras.binarizer.lengths import Bits
 from hashbwn_keras.binarizer.paths import feeds_batch_norm
 from hashbwn_keras.binarizer.repair import repair as repair_across_layers
 from hashbwn_keras.binarizer.selection import Filters, select
@@ -37,6 +38,7 @@ def binarize(
     calibration_data: Any = None,
     *,
     filters: Filters = None,
+    bits: Bits = 1,
     method: str = "auto",
     repair: bool = True,
     seed: int = 0,
@@ -63,6 +65,10 @@ def binarize(
         filters: which layers to binarise: regular expression searched in their names, list of
             names (``submodel/layer`` inside nested models), or function of a layer. By default all
             Conv2D, SeparableConv2D and Dense but the first convolution and the last Dense.
+        bits: length of the codes, 1 to 4 bits a weight, for all layers or by regular expression
+            searched in their names, for example ``{"head": 3, "block_1": "float", "": 2}``, of
+            which the first that fits counts. A layer named with a number is binarised whatever
+            ``filters`` does by default; layers that no expression fits get 1 bit.
         method: solver, see :func:`hashbwn_keras.hashing.solve`.
         repair: whether to tune across layers after the layer-by-layer solve.
         seed: of all sampling; the same seed gives the same codes on one machine.
@@ -85,7 +91,7 @@ def binarize(
     model = to_keras2(model)
     network = Network.of(model)
     _check_weights(network)
-    selection = select(network, filters)
+    selection = select(network, filters, bits)
     for label, skipped in selection.skipped.items():
         if not skipped.by_choice:
             _log.warning("%s stays float: %s.", label, skipped.reason)
@@ -94,7 +100,7 @@ def binarize(
     else:
         batches = batches_of(calibration_data, model)
 
-    binary = _binary_copy(network, set(selection.chosen), centred)
+    binary = _binary_copy(network, selection.chosen, centred)
     options = Options(method=method, seed=seed, centred=centred, compensate=compensate)
     with ActivationStore(memory_limit) as store:
         networks = TwoNetworks(network, binary.twins, batches, store)
@@ -130,7 +136,7 @@ def _check_weights(network: Network) -> None:
                 )
 
 
-def _binary_copy(network: Network, chosen: set[Layer], centred: bool) -> Rebuilt:
+def _binary_copy(network: Network, chosen: dict[Layer, int], centred: bool) -> Rebuilt:
     """A copy in which the chosen layers are HashBinary layers, their weights still the float ones.
 
     A layer whose inner products' mean no batch-norm takes, or takes behind an activation only, gets
@@ -145,7 +151,7 @@ def _binary_copy(network: Network, chosen: set[Layer], centred: bool) -> Rebuilt
     def make(layer: Layer) -> Layer:
         if layer not in chosen:
             return same_layer(layer)
-        binary = binary_form(layer)
+        binary = binary_form(layer, chosen[layer])
         if layer in biased:
             binary.use_bias = True
         return binary

@@ -12,7 +12,7 @@ instead of leaving it in the stream for good.
 """
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,17 +64,19 @@ class LayerwisePass:
 
     Args:
         networks: both, weights of the binary one as in the float one.
-        targets: the layers of the float network to be binarised.
+        targets: the layers of the float network to be binarised, with their bits a weight.
         options: how to solve.
     """
 
-    def __init__(self, networks: TwoNetworks, targets: Iterable[Layer], options: Options) -> None:
+    def __init__(
+        self, networks: TwoNetworks, targets: Mapping[Layer, int], options: Options
+    ) -> None:
         self._networks = networks
         self._network = networks.network
-        self._targets = set(targets)
+        self._targets = targets
         self._options = options
         norms = {layer for layer in self._network.layers if is_batch_norm(layer)}
-        self._order = Order(self._network, self._targets | norms)
+        self._order = Order(self._network, norms.union(targets))
 
     def run(self) -> dict[str, SolvedLayer]:
         """Binarise all targets, and say by label what came of it; shows progress on stderr."""
@@ -124,6 +126,7 @@ class LayerwisePass:
             method=options.method,
             init=kernel,
             seed=seed,
+            bits=self._targets[layer],
             damping=statistics.damping,
         )
         write_solution(binary, geometry, solution, kernel)
@@ -133,7 +136,7 @@ class LayerwisePass:
             shift_bias(binary, statistics.bias(solution))
         for step in steps:
             self._networks.run_binary(step)
-        return summary(options.method, statistics, solution, kernel)
+        return summary(options.method, self._targets[layer], statistics, solution, kernel)
 
     def _statistics(self, steps: list[Step], geometry: PatchGeometry, seed: int) -> Statistics:
         """Moments of a layer's inputs in the binarised network and its targets."""

@@ -121,6 +121,8 @@ def _descend(
             loss = step(inputs)
             if number % 10 == 0:
                 progress.set_postfix(loss=f"{float(loss):.4g}")
+    for latent in latents:
+        latent.finish()
 
 
 def _of_one_shape(batches: list[Batch]) -> Batch:

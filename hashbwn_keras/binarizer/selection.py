@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tf_keras
 
+from hashbwn_keras.binarizer.lengths import FLOAT, Bits, Lengths
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.graph import Key, Network
 from hashbwn_keras.network.kernels import has_binary_form, has_kernel, has_quantizer
@@ -15,7 +16,7 @@ from hashbwn_keras.network.recipe import Skipped
 
 Filters = str | Sequence[str] | Callable[[Layer], bool] | None
 
-_KEPT = "; name it in filters to binarise it"
+_KEPT = "; name it in filters or bits to binarise it"
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Selection:
     """What to binarise.
 
     Attributes:
-        chosen: the layers, in the order of the graph.
+        chosen: the layers, in the order of the graph, with their bits a weight.
         skipped: why each other layer with a kernel stays float, by label.
     """
 
-    chosen: tuple[Layer, ...]
+    chosen: dict[Layer, int]
     skipped: dict[str, Skipped]
 
 
@@ -40,7 +41,7 @@ class _Candidate:
     unfit: str | None
 
 
-def select(network: Network, filters: Filters) -> Selection:
+def select(network: Network, filters: Filters, bits: Bits = 1) -> Selection:
     """Choose the layers to binarise.
 
     Without ``filters``: every Conv2D, SeparableConv2D (its pointwise part) and Dense, but not the
@@ -52,16 +53,20 @@ def select(network: Network, filters: Filters) -> Selection:
         network: of the float model.
         filters: regular expression searched in layer names, list of layer names, or function of a
             layer that tells whether to binarise it. It chooses alone: the defaults above are off.
+        bits: length of the codes, or by regular expression a length or "float". A layer that it
+            names with a length is chosen whatever the defaults say; with "float" it stays float.
 
     Raises:
-        HashBWNError: nothing to binarise, unknown names, a bad regular expression, or a named
-            layer that has no binary form.
+        HashBWNError: nothing to binarise, unknown names or bits, a bad regular expression, or a
+            named layer that has no binary form.
     """
-    candidates = _candidates(network)
+    candidates, lengths = _candidates(network), Lengths(bits)
+    lengths.check_used([each.label for each in candidates])
     skipped = {each.label: Skipped(each.unfit) for each in candidates if each.unfit}
     fit = [each for each in candidates if not each.unfit]
     if filters is None:
-        skipped |= _kept_by_default(network, fit)
+        kept = _kept_by_default(network, fit)
+        skipped |= {label: why for label, why in kept.items() if lengths.asked(label) is None}
     else:
         wanted = _wanted(filters, candidates)
         skipped |= {
@@ -69,7 +74,10 @@ def select(network: Network, filters: Filters) -> Selection:
             for each in fit
             if each.label not in wanted
         }
-    chosen = tuple(each.layer for each in fit if each.label not in skipped)
+    for each in fit:
+        if lengths.asked(each.label) == FLOAT:
+            skipped[each.label] = Skipped("float by bits", by_choice=True)
+    chosen = {each.layer: lengths.of(each.label) for each in fit if each.label not in skipped}
     if not chosen:
         reasons = "; ".join(f"{label}: {why.reason}" for label, why in skipped.items())
         raise HashBWNError(

@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from hashbwn_keras.network.codes import binary_kernels
 from hashbwn_keras.network.kernels import kernels_of
 from hashbwn_keras.network.labels import Layer
+from hashbwn_keras.network.latents import latent_kernel
 from hashbwn_keras.network.layer_kinds import is_linear
+from hashbwn_keras.network.quantizers import hash_levels, hash_scale
 from hashbwn_keras.network.recipe import SolvedLayer
 from hashbwn_keras.solver.hashing import HashCodes
 from hashbwn_keras.solver.patches import PatchGeometry
 from hashbwn_keras.solver.statistics import Statistics
-
-_SMALLEST_LATENT = 0.05
-"""Latent weights are at least this share of their channel's mean, so that none loses its sign."""
-
 
 def without_activation(layer: Layer) -> Layer:
     """A layer that gives the bare inner products of a built float ``layer``, with its bias."""
@@ -71,23 +69,16 @@ def write_solution(
 ) -> None:
     """Write codes and scales into the latent kernel of a binary layer.
 
-    Signs are the codes, the mean magnitude of each channel is its scale, and within a channel the
-    magnitudes are in proportion to the float weights', so that training flips small ones first.
-
     Args:
         binary: a HashBinary layer.
         geometry: of the layer.
         solution: codes [B, K, T] and scales [B, T].
         kernel: float weights [B, K, T].
     """
-    magnitude = np.abs(kernel).astype(np.float64)
-    mean = magnitude.mean(axis=1, keepdims=True)
-    relative = np.divide(magnitude, mean, out=np.ones_like(magnitude), where=mean > 0)
-    relative = np.maximum(relative, _SMALLEST_LATENT)
-    relative /= relative.mean(axis=1, keepdims=True)
-    latent = solution.codes * relative * solution.scales[:, None, :]
     (found,) = binary_kernels(binary)
-    found.variable.assign(geometry.join_kernel(latent).astype(np.float32))
+    scales = solution.scales[:, None, :]
+    latent = latent_kernel(solution.codes, scales, kernel, (1,), found.bits)
+    found.variable.assign(geometry.join_kernel(latent))
 
 
 def shift_bias(layer: Layer, shift: NDArray) -> None:
@@ -96,18 +87,20 @@ def shift_bias(layer: Layer, shift: NDArray) -> None:
 
 
 def summary(
-    method: str, statistics: Statistics, solution: HashCodes, kernel: NDArray
+    method: str, bits: int, statistics: Statistics, solution: HashCodes, kernel: NDArray
 ) -> SolvedLayer:
-    """Compare a solution with the signs of the float kernel [B, K, T]."""
-    signs = np.where(kernel >= 0, 1.0, -1.0)
-    scales = np.abs(kernel).mean(axis=1)
-    fit = (statistics.cross * signs).sum(axis=1)
-    power = ((statistics.gram @ signs) * signs).sum(axis=1)
+    """Compare a solution with the float kernel [B, K, T] rounded by ``hash_sign``."""
+    latent = tf.constant(kernel, tf.float32)
+    rounded = hash_levels(latent, (1,), bits).numpy().astype(np.float64)
+    scales = hash_scale(latent, (1,), bits).numpy()[:, 0].astype(np.float64)
+    fit = (statistics.cross * rounded).sum(axis=1)
+    power = ((statistics.gram @ rounded) * rounded).sum(axis=1)
     left = (statistics.variance - 2 * scales * fit + scales**2 * power).sum()
     total = statistics.variance.sum()
     return SolvedLayer(
         method=method,
+        bits=bits,
         relative_error=statistics.relative_error(solution),
         relative_error_before=float(left / total) if total > 0 else 0.0,
-        flipped=float((solution.codes != signs).mean()),
+        flipped=float((solution.codes != rounded).mean()),
     )

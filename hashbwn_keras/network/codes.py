@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from hashbwn_keras.network.kernels import binary_places
 from hashbwn_keras.network.labels import Layer, flat_layers, is_quantize_wrapper
-from hashbwn_keras.network.quantizers import HashSign, hash_sign
+from hashbwn_keras.network.quantizers import HashSign, hash_levels, hash_scale
 
 
 class KernelCodes(NamedTuple):
-    """What a binary kernel is made of: ``codes`` times the scale of the output channel.
+    """What a quantized kernel is made of: ``codes`` times the scale of the output channel.
 
     Attributes:
-        codes: int8 of ±1, in the shape of the kernel.
+        codes: int8, in the shape of the kernel: ±1, or with n bits odd levels up to ±(2ⁿ − 1).
         scales: float32 ``[output channels]``, ≥ 0; 0 only where a whole channel is zero.
     """
 
@@ -33,12 +33,14 @@ class BinaryKernel(NamedTuple):
         layer: the layer that owns it.
         variable: the latent weights.
         axes: the kernel axes that share one scale.
+        bits: of a weight.
     """
 
     name: str
     layer: Layer
     variable: tf.Variable
     axes: tuple[int, ...]
+    bits: int = 1
 
     def latent(self) -> np.ndarray:
         """Return the latent weights, in the shape of the kernel."""
@@ -47,15 +49,14 @@ class BinaryKernel(NamedTuple):
 
     def codes(self) -> KernelCodes:
         """Return the codes and scales that the layer computes with."""
-        latent = self.latent()
-        # The scale comes from the quantizer's own arithmetic: NumPy's mean rounds differently.
-        binary = hash_sign(tf.constant(latent), self.axes).numpy()
-        codes = np.where(latent >= 0, np.int8(1), np.int8(-1))
-        scales = np.abs(binary).max(axis=self.axes).reshape(-1).astype(np.float32)
-        return KernelCodes(codes, scales)
+        latent = tf.constant(self.latent())
+        # Both come from the quantizer's own arithmetic: NumPy's mean rounds differently.
+        levels = hash_levels(latent, self.axes, self.bits).numpy()
+        scales = hash_scale(latent, self.axes, self.bits).numpy().reshape(-1)
+        return KernelCodes(levels, scales.astype(np.float32))
 
     def values(self) -> np.ndarray:
-        """Return the ±α that the layer computes with, float32 in the shape of the kernel."""
+        """Return what the layer computes with, float32 in the shape of the kernel."""
         codes, scales = self.codes()
         return codes * scales.reshape(
             [1 if axis in self.axes else size for axis, size in enumerate(codes.shape)]
@@ -84,9 +85,10 @@ def binary_kernels(model_or_layer: Layer) -> list[BinaryKernel]:
         kernels = [(place, place.kernel(layer)) for place in binary_places(layer)]
         built = [(place, variable) for place, variable in kernels if variable is not None]
         for position, (place, variable) in enumerate(built):
-            axes = place.quantizer_of(layer).reduction_axes(len(variable.shape))
+            quantizer = place.quantizer_of(layer)
+            axes = quantizer.reduction_axes(len(variable.shape))
             label = f"{name}/{place.attribute}" if position else name
-            found.append(BinaryKernel(label, layer, variable, axes))
+            found.append(BinaryKernel(label, layer, variable, axes, quantizer.bits))
     return found
 
 
@@ -96,13 +98,13 @@ def _wrapped_kernels(name: str, wrapper: Any) -> Iterator[BinaryKernel]:
         hash_sign_quantizer = getattr(quantizer, "hash_sign", None)
         if isinstance(hash_sign_quantizer, HashSign):
             axes = hash_sign_quantizer.reduction_axes(len(variable.shape))
-            yield BinaryKernel(name, wrapper, variable, axes)
+            yield BinaryKernel(name, wrapper, variable, axes, hash_sign_quantizer.bits)
 
 
 def codes(model: Layer) -> dict[str, KernelCodes]:
     """Return the codes and scales of every binary kernel of ``model``, by name.
 
-    ``codes[name].codes`` is int8 of ±1 in the shape of the kernel and ``codes[name].scales``
+    ``codes[name].codes`` is int8 in the shape of the kernel, ±1 or longer codes' odd levels, and ``codes[name].scales``
     float32 in the order of the output channels. Their product is bit for bit the kernel that the
     layer computes with.
     """

@@ -150,8 +150,10 @@ def has_binary_form(layer: Layer) -> bool:
     return type(layer) in _BINARY_ROW_OF
 
 
-def binary_form(layer: Layer) -> Layer:
+def binary_form(layer: Layer, bits: int = 1) -> Layer:
     """Return a new, unbuilt HashBinary layer with the name and arguments of a float ``layer``.
+
+    ``bits`` is the length of its codes.
 
     An input quantizer is kept. Constraint and regularizer of the kernel that becomes binary are
     left out: both would move the scales away from what was solved.
@@ -169,7 +171,7 @@ def binary_form(layer: Layer) -> Layer:
     config = layer.get_config()
     for argument in row.places[-1].arguments():
         config.pop(argument, None)
-    return row.binary_class.from_config(config)
+    return row.binary_class.from_config({**config, "bits": bits})
 
 
 def float_form(layer: Layer) -> Layer:

@@ -1,4 +1,4 @@
-"""Larq layers whose kernel is binary by ``hash_sign``."""
+"""Larq layers whose kernel is quantized by ``hash_sign``, to one bit or a few."""
 
 import inspect
 from typing import Any
@@ -7,20 +7,38 @@ import larq as lq
 import tf_keras
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.network.quantizers import HashSign, Unclipped
+from hashbwn_keras.network.quantizers import HashSign, Unclipped, check_bits
 
 DEPTHWISE_AXES = (0, 1)
 """The axes of a depthwise kernel that share one scale: the other two are output channels."""
 
 
-def _with_defaults(larq_layer: type, args: tuple, kwargs: dict, **defaults: Any) -> dict:
-    """Return ``kwargs`` plus each of ``defaults`` that was given neither by place nor by name.
+def _with_defaults(larq_layer: type, which: str, bits: int, args: tuple, kwargs: dict) -> dict:
+    """Return ``kwargs`` plus our quantizer and constraint for the kernel that is quantized.
 
-    It keeps Larq's argument order without repeating Larq's long signatures.
+    Those that were given, by place or by name, stay. It keeps Larq's argument order without
+    repeating Larq's long signatures.
+
+    Args:
+        larq_layer: the parent class.
+        which: what the names of the kernel's arguments begin with.
+        bits: of a weight.
+        args: arguments that were given by place,
+        kwargs: and by name.
+
+    Raises:
+        HashBWNError: bits beside a quantizer, which has bits of its own; or no such bits.
     """
     given = inspect.signature(larq_layer).bind_partial(*args, **kwargs).arguments
-    missing = {name: value for name, value in defaults.items() if name not in given}
-    return {**missing, **kwargs}
+    quantizer = f"{which}_quantizer"
+    if check_bits(bits) != 1 and given.get(quantizer) is not None:
+        raise HashBWNError(
+            f"bits={bits} beside {quantizer}={given[quantizer]!r}: give one of them, for example "
+            f"{quantizer}=hashbwn_keras.quantizers.HashSign(bits={bits})."
+        )
+    ours = "hash_sign" if bits == 1 else HashSign(bits=bits)
+    defaults = {quantizer: ours, f"{which}_constraint": Unclipped()}
+    return {name: value for name, value in defaults.items() if name not in given} | kwargs
 
 
 def _refuse_mixed_precision(layer: tf_keras.layers.Layer) -> None:
@@ -37,13 +55,13 @@ def _refuse_mixed_precision(layer: tf_keras.layers.Layer) -> None:
 class HashBinaryConv2D(lq.layers.QuantConv2D):
     """``larq.layers.QuantConv2D`` with ``kernel_quantizer="hash_sign"`` unless told otherwise.
 
-    Arguments and their order are Larq's. Kernel ``[height, width, channels / groups, filters]``;
+    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[height, width, channels / groups, filters]``;
     one scale per filter. Weights and their order are those of ``tf_keras.layers.Conv2D``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        defaults = {"kernel_quantizer": "hash_sign", "kernel_constraint": Unclipped()}
-        super().__init__(*args, **_with_defaults(lq.layers.QuantConv2D, args, kwargs, **defaults))
+    def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
+        parent = lq.layers.QuantConv2D
+        super().__init__(*args, **_with_defaults(parent, "kernel", bits, args, kwargs))
         _refuse_mixed_precision(self)
 
 
@@ -52,13 +70,13 @@ class HashBinaryConv2D(lq.layers.QuantConv2D):
 class HashBinaryDense(lq.layers.QuantDense):
     """``larq.layers.QuantDense`` with ``kernel_quantizer="hash_sign"`` unless told otherwise.
 
-    Arguments and their order are Larq's. Kernel ``[inputs, units]``; one scale per unit. Weights
+    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[inputs, units]``; one scale per unit. Weights
     and their order are those of ``tf_keras.layers.Dense``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        defaults = {"kernel_quantizer": "hash_sign", "kernel_constraint": Unclipped()}
-        super().__init__(*args, **_with_defaults(lq.layers.QuantDense, args, kwargs, **defaults))
+    def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
+        parent = lq.layers.QuantDense
+        super().__init__(*args, **_with_defaults(parent, "kernel", bits, args, kwargs))
         _refuse_mixed_precision(self)
 
 
@@ -67,15 +85,14 @@ class HashBinaryDense(lq.layers.QuantDense):
 class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
     """``larq.layers.QuantDepthwiseConv2D`` with ``depthwise_quantizer="hash_sign"`` by default.
 
-    Arguments and their order are Larq's. Kernel ``[height, width, channels, multiplier]``; one
+    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[height, width, channels, multiplier]``; one
     scale per output channel ``channel * multiplier + i``. Weights and their order are those of
     ``tf_keras.layers.DepthwiseConv2D``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        defaults = {"depthwise_quantizer": "hash_sign", "depthwise_constraint": Unclipped()}
-        larq_layer = lq.layers.QuantDepthwiseConv2D
-        super().__init__(*args, **_with_defaults(larq_layer, args, kwargs, **defaults))
+    def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
+        parent = lq.layers.QuantDepthwiseConv2D
+        super().__init__(*args, **_with_defaults(parent, "depthwise", bits, args, kwargs))
         _refuse_mixed_precision(self)
         quantizer = self.depthwise_quantizer  # type: ignore[has-type]
         if isinstance(quantizer, HashSign) and quantizer.axes is None:
@@ -90,13 +107,12 @@ class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
 class HashBinarySeparableConv2D(lq.layers.QuantSeparableConv2D):
     """``larq.layers.QuantSeparableConv2D`` with ``pointwise_quantizer="hash_sign"`` by default.
 
-    Arguments and their order are Larq's. The depthwise kernel stays float: it holds few of the
+    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. The depthwise kernel stays float: it holds few of the
     weights. Pointwise kernel ``[1, 1, channels * multiplier, filters]``; one scale per filter.
     Weights and their order are those of ``tf_keras.layers.SeparableConv2D``.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        defaults = {"pointwise_quantizer": "hash_sign", "pointwise_constraint": Unclipped()}
-        larq_layer = lq.layers.QuantSeparableConv2D
-        super().__init__(*args, **_with_defaults(larq_layer, args, kwargs, **defaults))
+    def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
+        parent = lq.layers.QuantSeparableConv2D
+        super().__init__(*args, **_with_defaults(parent, "pointwise", bits, args, kwargs))
         _refuse_mixed_precision(self)

@@ -66,17 +66,27 @@ def hash_sign(x: tf.Tensor, axes: Sequence[int] | None = None, bits: int = 1) ->
     @tf.custom_gradient
     def quantize(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
         scale = hash_scale(x, axes, bits)
-        magnitude = scale if bits == 1 else scale * _magnitude_levels(x, scale, bits)
-        return tf.where(x >= 0, magnitude, -magnitude), lambda upstream: upstream
+        if bits == 1:
+            return tf.where(x >= 0, scale, -scale), lambda upstream: upstream
+        levels = nearest_levels(tf.math.divide_no_nan(x, scale), bits)
+        return scale * levels, lambda upstream: upstream
 
     return quantize(x)
 
 
 def hash_levels(x: tf.Tensor, axes: Sequence[int], bits: int = 1) -> tf.Tensor:
     """Return the levels of :func:`hash_sign`, int8 of the shape of ``x``: ±1, ±3, …"""
-    scale = hash_scale(x, axes, bits)
-    levels = tf.cast(_magnitude_levels(x, scale, bits), tf.int8)
-    return tf.where(x >= 0, levels, -levels)
+    if bits > 1:
+        x = tf.math.divide_no_nan(x, hash_scale(x, axes, bits))
+    return tf.cast(nearest_levels(x, bits), tf.int8)
+
+
+def nearest_levels(relative: tf.Tensor, bits: int) -> tf.Tensor:
+    """Return the odd levels nearest to weights that are relative to their scale, same dtype."""
+    # Cut off before the floor: far outside, half precision has no fractions left to count by.
+    steps = tf.minimum(tf.abs(relative) / 2, (top_level(bits) - 1) / 2)
+    levels = 2 * tf.floor(steps) + 1
+    return tf.where(relative >= 0, levels, -levels)
 
 
 def hash_scale(x: tf.Tensor, axes: Sequence[int], bits: int = 1) -> tf.Tensor:
@@ -88,7 +98,7 @@ def hash_scale(x: tf.Tensor, axes: Sequence[int], bits: int = 1) -> tf.Tensor:
     if bits == 1:
         two_valued = tf.equal(tf.reduce_max(magnitude, axes, keepdims=True), smallest)
         return tf.cast(tf.where(two_valued, smallest, mean), x.dtype)
-    scale = _with_exact_multiples(mean * SHARE[bits], x.dtype, bits)
+    scale = with_exact_multiples(mean * SHARE[bits], x.dtype, bits)
     # Levels already? The smallest weight may be any level; among the α that fit, take the largest.
     for first in range(top_level(bits), 0, -2):
         candidate = smallest / first
@@ -98,16 +108,7 @@ def hash_scale(x: tf.Tensor, axes: Sequence[int], bits: int = 1) -> tf.Tensor:
     return tf.cast(scale, x.dtype)
 
 
-def _magnitude_levels(x: tf.Tensor, scale: tf.Tensor, bits: int) -> tf.Tensor:
-    """The levels of ``abs(x)``, 1, 3, … in the dtype of ``x``."""
-    if bits == 1:
-        return tf.ones_like(x)
-    steps = tf.math.divide_no_nan(tf.abs(x), 2 * scale)
-    # Cut off before the floor: far outside, half precision has no fractions left to count by.
-    return 2 * tf.floor(tf.minimum(steps, (top_level(bits) - 1) / 2)) + 1
-
-
-def _with_exact_multiples(scale: tf.Tensor, dtype: tf.DType, bits: int) -> tf.Tensor:
+def with_exact_multiples(scale: tf.Tensor, dtype: tf.DType, bits: int) -> tf.Tensor:
     """Round ``scale`` so that every level times it is a number of ``dtype``, without rounding.
 
     That takes ``bits`` fewer binary digits than ``dtype`` has. Only then can a file or kernel

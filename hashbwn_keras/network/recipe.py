@@ -28,15 +28,17 @@ class SolvedLayer:
     Attributes:
         method: the solver's method.
         relative_error: squared error of the layer's outputs over their variance, with the codes.
-        relative_error_before: the same for the signs of the float weights with their mean
-            magnitude as scale (BWN).
-        flipped: share of codes that differ from the sign of the float weight.
+        relative_error_before: the same for the float weights rounded by ``hash_sign``: at one bit
+            their signs with their mean magnitude as scale (BWN).
+        flipped: share of codes that differ from those.
+        bits: of a code.
     """
 
     method: str | None = None
     relative_error: float | None = None
     relative_error_before: float | None = None
     flipped: float | None = None
+    bits: int = 1
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ class CodeMetrics(tf_keras.callbacks.Callback):
         self.teacher, self.every = to_keras2(teacher), every
         self.data = list(data) if isinstance(data, Iterator) else data
         self._kernels: list[BinaryKernel] = []
-        self._epoch: list[NDArray[np.bool_]] = []
-        self._step: list[NDArray[np.bool_]] = []
+        self._epoch: list[NDArray[np.int8]] = []
+        self._step: list[NDArray[np.int8]] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Find the binary kernels."""
@@ -73,30 +73,30 @@ class CodeMetrics(tf_keras.callbacks.Callback):
         """Take down the codes that training begins with."""
         del epoch, logs
         if not self._epoch:  # only now: callbacks such as BackupAndRestore have loaded weights
-            self._epoch = self._step = self._signs()
+            self._epoch = self._step = self._codes()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Log flips since the last batch that was logged."""
         if self.every and logs is not None and batch % self.every == 0:
-            before, self._step = self._step, self._signs()
+            before, self._step = self._step, self._codes()
             logs.update(self._flips(before, self._step))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Log flips since the last epoch, and the layers' errors."""
         del epoch
-        before, self._epoch = self._epoch, self._signs()
+        before, self._epoch = self._epoch, self._codes()
         if logs is not None:
             logs.update(self._flips(before, self._epoch))
             logs.update({f"layer_error/{name}": e for name, e in self._errors().items()})
 
-    def _signs(self) -> list[NDArray[np.bool_]]:
-        return [kernel.latent() >= 0 for kernel in self._kernels]
+    def _codes(self) -> list[NDArray[np.int8]]:
+        return [kernel.codes().codes for kernel in self._kernels]
 
     def _flips(
-        self, before: list[NDArray[np.bool_]], after: list[NDArray[np.bool_]]
+        self, before: list[NDArray[np.int8]], after: list[NDArray[np.int8]]
     ) -> dict[str, float]:
         counts = [np.count_nonzero(a != b) for a, b in zip(before, after, strict=True)]
-        sizes = [signs.size for signs in after]
+        sizes = [codes.size for codes in after]
         flips = {"flips": sum(counts) / sum(sizes)}
         for kernel, count, size in zip(self._kernels, counts, sizes, strict=True):
             flips[f"flips/{kernel.name}"] = count / size

@@ -1,6 +1,7 @@
 """The hash solve in ``fit``: a model of HashBinary layers is solved when its training begins."""
 
 import logging
+import re
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,18 @@ class HashSolve(tf_keras.callbacks.Callback):
 
     Args:
         calibration_data: as for ``binarize``; images without labels.
-        options: other arguments of ``binarize`` but ``filters``: all HashBinary layers are solved.
+        options: other arguments of ``binarize`` but ``filters`` and ``bits``: all HashBinary layers
+            are solved, at the length of their own codes.
     """
 
     def __init__(self, calibration_data: Any = None, **options: Any) -> None:
         super().__init__()
-        if "filters" in options:
-            raise HashBWNError(
-                f"filters={options['filters']!r} makes no sense here: every HashBinary layer is "
-                "solved, so use float layers where none is wanted."
-            )
+        for name in ("filters", "bits"):
+            if name in options:
+                raise HashBWNError(
+                    f"{name}={options[name]!r} makes no sense here: every HashBinary layer is "
+                    "solved at its own bits, so use float layers where none is wanted."
+                )
         self._data = calibration_data
         self._options = options
 
@@ -63,13 +66,15 @@ class HashSolve(tf_keras.callbacks.Callback):
                 outputs, or anything that ``binarize`` refuses. The model is unchanged then.
         """
         network = Network.of(model)
-        labels = [network.labels[kernel.layer] for kernel in network.kernels]
-        if not labels:
+        lengths = {network.labels[kernel.layer]: kernel.bits for kernel in network.kernels}
+        if not lengths:
             raise HashBWNError(
                 f"Model {model.name!r} has no HashBinary layer to solve: use "
                 "hashbwn_keras.binarize(model, images) to get one that has."
             )
-        solved = binarize(_float_twin(network), self._data, filters=labels, **self._options)
+        bits = {f"^{re.escape(label)}$": length for label, length in lengths.items()}
+        twin = _float_twin(network)
+        solved = binarize(twin, self._data, filters=list(lengths), bits=bits, **self._options)
         weights = _weights_for(network, Network.of(solved))
         strategy = model.distribute_strategy
         for layer, values in weights:
