@@ -54,9 +54,7 @@ class Latent:
             kernel, scale = self.kernel, np.maximum(np.exp(self.log_scale.numpy()), MIN_SCALE)
             wanted = self.relative.numpy() * scale
             levels = self._levels().numpy()
-            kernel.variable.assign(
-                latent_kernel(levels, scale, wanted, kernel.axes, kernel.bits)
-            )
+            kernel.variable.assign(latent_kernel(levels, scale, wanted, kernel.axes, kernel.bits))
 
     def _levels(self) -> tf.Tensor:
         return nearest_levels(self.relative, self.kernel.bits)

@@ -18,6 +18,7 @@ from hashbwn_keras.solver.hashing import HashCodes
 from hashbwn_keras.solver.patches import PatchGeometry
 from hashbwn_keras.solver.statistics import Statistics
 
+
 def without_activation(layer: Layer) -> Layer:
     """A layer that gives the bare inner products of a built float ``layer``, with its bias."""
     if is_linear(layer):

@@ -104,8 +104,8 @@ def _wrapped_kernels(name: str, wrapper: Any) -> Iterator[BinaryKernel]:
 def codes(model: Layer) -> dict[str, KernelCodes]:
     """Return the codes and scales of every binary kernel of ``model``, by name.
 
-    ``codes[name].codes`` is int8 in the shape of the kernel, ±1 or longer codes' odd levels, and ``codes[name].scales``
-    float32 in the order of the output channels. Their product is bit for bit the kernel that the
-    layer computes with.
+    ``codes[name].codes`` is int8 in the shape of the kernel, ±1 or, with n bits, odd levels up to
+    ±(2ⁿ − 1), and ``codes[name].scales`` float32 in the order of the output channels. Their product
+    is bit for bit the kernel that the layer computes with.
     """
     return {kernel.name: kernel.codes() for kernel in binary_kernels(model)}

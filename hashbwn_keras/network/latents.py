@@ -1,9 +1,10 @@
 """Latent kernels: float weights that ``hash_sign`` turns into given codes and scales."""
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from hashbwn_keras.network.quantizers import SHARE, top_level
+from hashbwn_keras.network.quantizers import SHARE, hash_scale, top_level, with_exact_multiples
 
 SMALLEST = 0.05
 """One-bit latents are at least this share of their channel's mean: none loses its sign."""
@@ -28,11 +29,16 @@ def latent_kernel(
 
     Returns:
         float32 in the shape of ``levels``. ``hash_sign`` gives ``levels``, and ``scales`` within
-        float32's rounding and the ``bits`` fewer digits that longer codes' scales have.
+        float32's rounding and the ``bits`` fewer digits that longer codes' scales have. Where no
+        other weights do that, they are ``levels`` times ``scales``.
     """
-    scales = scales.astype(np.float64)
     if bits > 1:
-        return (np.sign(levels) * _in_cells(levels, scales, kernel, axes, bits)).astype(np.float32)
+        exact = with_exact_multiples(tf.constant(scales, tf.float32), tf.float32, bits).numpy()
+        magnitude = _in_cells(levels, exact.astype(np.float64), kernel, axes, bits)
+        latent = (np.sign(levels) * magnitude).astype(np.float32)
+        # In channels of few weights the places may happen to look like other levels.
+        found = hash_scale(tf.constant(latent), axes, bits).numpy()
+        return np.where(np.isclose(found, exact, rtol=1e-5, atol=0), latent, levels * exact)
     magnitude = np.abs(kernel).astype(np.float64)
     mean = magnitude.mean(axis=axes, keepdims=True)
     relative = np.divide(magnitude, mean, out=np.ones_like(magnitude), where=mean > 0)
@@ -47,8 +53,7 @@ def _in_cells(
     """Magnitudes inside the cells of their levels, whose mean gives the scales.
 
     The float weights' own places in the cells come first; then all move up or down by the same
-    share of the room they have left, weights of the top level without a limit. Where that is not
-    enough, the channel is its levels times its scale, which ``hash_sign`` knows as such.
+    share of the room they have left, weights of the top level without a limit.
     """
     level = np.abs(levels).astype(np.float64)
     place = np.clip(kernel * np.sign(levels) / scales - level, -NEAR_EDGE, NEAR_EDGE)
@@ -63,5 +68,4 @@ def _in_cells(
     count = at_top.sum(axis=axes, keepdims=True)
     beyond = np.where(lacking > 0, np.maximum(lacking - total, 0), 0)
     place = place + np.divide(beyond, count, out=np.zeros_like(total), where=count > 0) * at_top
-    possible = (share <= 1) | ((lacking > 0) & (count > 0))
-    return (level + np.where(possible, place, 0)) * scales
+    return (level + place) * scales

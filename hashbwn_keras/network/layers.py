@@ -55,8 +55,9 @@ def _refuse_mixed_precision(layer: tf_keras.layers.Layer) -> None:
 class HashBinaryConv2D(lq.layers.QuantConv2D):
     """``larq.layers.QuantConv2D`` with ``kernel_quantizer="hash_sign"`` unless told otherwise.
 
-    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[height, width, channels / groups, filters]``;
-    one scale per filter. Weights and their order are those of ``tf_keras.layers.Conv2D``.
+    Arguments and their order are Larq's; ``bits``, 1 to 4 a weight, goes by name. Kernel
+    ``[height, width, channels / groups, filters]``; one scale per filter. Weights and their
+    order are those of ``tf_keras.layers.Conv2D``.
     """
 
     def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
@@ -70,8 +71,9 @@ class HashBinaryConv2D(lq.layers.QuantConv2D):
 class HashBinaryDense(lq.layers.QuantDense):
     """``larq.layers.QuantDense`` with ``kernel_quantizer="hash_sign"`` unless told otherwise.
 
-    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[inputs, units]``; one scale per unit. Weights
-    and their order are those of ``tf_keras.layers.Dense``.
+    Arguments and their order are Larq's; ``bits``, 1 to 4 a weight, goes by name. Kernel
+    ``[inputs, units]``; one scale per unit. Weights and their order are those of
+    ``tf_keras.layers.Dense``.
     """
 
     def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
@@ -85,9 +87,9 @@ class HashBinaryDense(lq.layers.QuantDense):
 class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
     """``larq.layers.QuantDepthwiseConv2D`` with ``depthwise_quantizer="hash_sign"`` by default.
 
-    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. Kernel ``[height, width, channels, multiplier]``; one
-    scale per output channel ``channel * multiplier + i``. Weights and their order are those of
-    ``tf_keras.layers.DepthwiseConv2D``.
+    Arguments and their order are Larq's; ``bits``, 1 to 4 a weight, goes by name. Kernel
+    ``[height, width, channels, multiplier]``; one scale per output channel ``channel *
+    multiplier + i``. Weights and their order are those of ``tf_keras.layers.DepthwiseConv2D``.
     """
 
     def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):
@@ -107,9 +109,10 @@ class HashBinaryDepthwiseConv2D(lq.layers.QuantDepthwiseConv2D):
 class HashBinarySeparableConv2D(lq.layers.QuantSeparableConv2D):
     """``larq.layers.QuantSeparableConv2D`` with ``pointwise_quantizer="hash_sign"`` by default.
 
-    Arguments and their order are Larq's, and ``bits`` a weight, 1 to 4, by name. The depthwise kernel stays float: it holds few of the
-    weights. Pointwise kernel ``[1, 1, channels * multiplier, filters]``; one scale per filter.
-    Weights and their order are those of ``tf_keras.layers.SeparableConv2D``.
+    Arguments and their order are Larq's; ``bits``, 1 to 4 a weight, goes by name. The depthwise
+    kernel stays float: it holds few of the weights. Pointwise kernel ``[1, 1, channels *
+    multiplier, filters]``; one scale per filter. Weights and their order are those of
+    ``tf_keras.layers.SeparableConv2D``.
     """
 
     def __init__(self, *args: Any, bits: int = 1, **kwargs: Any):

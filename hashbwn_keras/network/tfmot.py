@@ -14,7 +14,7 @@ import tf_keras
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.kernels import Place, row_of
 from hashbwn_keras.network.labels import Layer
-from hashbwn_keras.network.quantizers import HashSign, hash_scale
+from hashbwn_keras.network.quantizers import HashSign, hash_scale, top_level
 
 try:
     with warnings.catch_warnings():
@@ -40,10 +40,11 @@ class HashSignInt8(tfmot.quantizers.Quantizer):
 
     Args:
         axes: the kernel axes that share one scale, see :class:`hashbwn_keras.quantizers.HashSign`.
+        bits: of a weight.
     """
 
-    def __init__(self, axes: Any = None):
-        self.hash_sign = HashSign(axes)
+    def __init__(self, axes: Any = None, bits: int = 1):
+        self.hash_sign = HashSign(axes, bits=bits)
 
     def build(self, tensor_shape: Any, name: str, layer: Layer) -> dict[str, tf.Variable]:
         """Return no variables."""
@@ -53,25 +54,31 @@ class HashSignInt8(tfmot.quantizers.Quantizer):
     def __call__(
         self, inputs: tf.Tensor, training: Any, weights: dict[str, tf.Variable], **kwargs: Any
     ) -> tf.Tensor:
-        """Return the two-valued kernel; shape and dtype as ``inputs``."""
+        """Return the quantized kernel; shape and dtype as ``inputs``."""
         del training, weights, kwargs
         kernel = tf.convert_to_tensor(inputs)
-        return _on_int8_grid(kernel, self.hash_sign.reduction_axes(len(kernel.shape)))
+        axes = self.hash_sign.reduction_axes(len(kernel.shape))
+        return _on_int8_grid(kernel, axes, self.hash_sign.bits)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that build this quantizer again."""
-        return {"axes": self.hash_sign.axes}
+        longer = {} if self.hash_sign.bits == 1 else {"bits": self.hash_sign.bits}
+        return {"axes": self.hash_sign.axes, **longer}
 
 
-def _on_int8_grid(kernel: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+def _on_int8_grid(kernel: tf.Tensor, axes: tuple[int, ...], bits: int) -> tf.Tensor:
     @tf.custom_gradient
     def quantize(kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        scale = hash_scale(kernel, axes)
+        scale = hash_scale(kernel, axes, bits)
         # A sign by arithmetic: the converter has to fold this into a constant, and does not fold
         # what is much larger than its operands, as a choice by booleans is.
-        binary = tf.sign(tf.sign(kernel) + 0.5) * scale
+        sign = tf.sign(tf.sign(kernel) + 0.5)
+        steps = tf.minimum(tf.math.divide_no_nan(tf.abs(kernel), 2 * scale), top_level(bits) // 2)
+        binary = sign * scale * (2 * tf.floor(steps) + 1) if bits > 1 else sign * scale
         # A range of zero has no step.
         limit = tf.reshape(tf.where(scale > 0, scale, tf.ones_like(scale)), [-1])
+        # So many steps to a level that all levels are on the grid.
+        limit = limit * (127 / (127 // top_level(bits)))
         return _fake_quantized(binary, limit), lambda upstream: upstream
 
     return quantize(kernel)
@@ -81,8 +88,7 @@ def _fake_quantized(binary: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     """Round a kernel to multiples of ``limit`` [output channels] / 127."""
     if len(binary.shape) == 2:
         # The converter cannot transpose a Dense kernel that has a step for each channel.
-        limit = tf.reduce_max(tf.abs(binary))
-        limit = tf.where(limit > 0, limit, tf.ones_like(limit))
+        limit = tf.reduce_max(limit)
         return tf.quantization.fake_quant_with_min_max_vars(
             binary, -limit, limit, num_bits=8, narrow_range=True
         )
@@ -118,7 +124,8 @@ class HashBinaryQuantizeConfig(tfmot.QuantizeConfig):
             HashBWNError: no Conv2D, DepthwiseConv2D or Dense.
         """
         place = place_of(layer)
-        return [(place.kernel(layer), HashSignInt8(place.axes))]
+        bits = getattr(place.quantizer_of(layer), "bits", 1)
+        return [(place.kernel(layer), HashSignInt8(place.axes, bits))]
 
     def set_quantize_weights(self, layer: Layer, quantize_weights: list[tf.Tensor]) -> None:
         """Make ``layer`` compute with the quantized kernel."""

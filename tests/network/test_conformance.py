@@ -55,6 +55,12 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_longer_codes_train(bits):
+    before, after = fit(network(bits=bits), tf_keras.optimizers.Adam(0.01))
+    assert after < 0.7 * before
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer(name):
     model = network()

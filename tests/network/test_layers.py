@@ -257,3 +257,30 @@ def test_larqs_own_layers_with_the_alias_count():
     layer = lq.layers.QuantDense(4, kernel_quantizer="hash_sign", kernel_constraint="weight_clip")
     layer.build((None, 3))
     assert [k.axes for k in binary_kernels(layer)] == [(0,)]
+
+
+def test_bits_beside_a_quantizer_are_refused_with_the_cure():
+    with pytest.raises(hk.HashBWNError, match=r"kernel_quantizer=hashbwn.*HashSign\(bits=2\)"):
+        hk.HashBinaryConv2D(4, 3, kernel_quantizer="hash_sign", bits=2)
+    layer = hk.HashBinaryConv2D(4, 3, kernel_quantizer=hk.quantizers.HashSign(bits=2))
+    assert layer.kernel_quantizer.bits == 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_longer_codes_round_trip_and_count_their_bits(name):
+    case = CASES[name]
+    layer = case.binary(**case.arguments, bits=3)
+    model = tf_keras.Sequential([L.Input(case.input_shape), layer])
+    again = tf_keras.Sequential.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    (kernel,), (copy,) = binary_kernels(model), binary_kernels(again)
+    assert kernel.bits == copy.bits == 3
+    np.testing.assert_array_equal(kernel.codes().codes, copy.codes().codes)
+    x = np.random.default_rng(1).normal(size=(2, *case.input_shape)).astype(np.float32)
+    plain = case.plain(**case.arguments)
+    plain(x)
+    weights = layer.get_weights()
+    position = [v.name for v in layer.weights].index(kernel.variable.name)
+    weights[position] = kernel.values()
+    plain.set_weights(weights)
+    np.testing.assert_allclose(model(x), plain(x), rtol=1e-5, atol=1e-5)
