@@ -28,6 +28,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="binarise the layers whose name it matches (default: all but the first convolution, "
         "the last Dense and depthwise ones)",
     )
+    parser.add_argument(
+        "--bits",
+        metavar="N|REGEX=N",
+        action="append",
+        type=_length,
+        help="bits a weight, 1 to 4, for all layers, or for those whose name matches, where N may "
+        "also be float; may be given several times, the first that matches counts (default: 1)",
+    )
     parser.add_argument("--method", choices=METHODS, default="auto", help="solver (default: auto)")
     parser.add_argument(
         "--no-repair", action="store_true", help="only solve layer by layer: quicker, less accurate"
@@ -36,6 +44,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_shape(parser)
     add_custom_objects(parser)
     add_json(parser, "the recipe")
+
+
+def _length(text: str) -> tuple[str, int | str]:
+    """A regular expression, which every name matches where none is given, and its bits."""
+    pattern, _, length = text.rpartition("=")
+    return pattern, int(length) if length.isdigit() else length
 
 
 def run(args: Namespace) -> int:
@@ -53,6 +67,7 @@ def run(args: Namespace) -> int:
         model,
         images.read(args, model).images if args.data else None,
         filters=args.filters,
+        bits=dict(args.bits) if args.bits else 1,
         method=args.method,
         repair=not args.no_repair,
         seed=args.seed,
@@ -63,13 +78,16 @@ def run(args: Namespace) -> int:
         (
             name,
             str(layer.get("method", "–")),
+            str(layer.get("bits", 1)),
             ratio(layer.get("relative_error_before")),
             ratio(layer.get("relative_error")),
             percent(layer.get("flipped")),
         )
         for name, layer in recipe["layers"].items()
     ]
-    print("\n".join(aligned([("layer", "solver", "sign", "error", "flipped"), *rows], left=2)))
+    print(
+        "\n".join(aligned([("layer", "solver", "bits", "sign", "error", "flipped"), *rows], left=2))
+    )
     for name, reason in recipe["skipped"].items():
         print(f"{name} stays float: {reason}")
     print(f"{args.output}: {len(rows)} layers binarised")

@@ -9,7 +9,18 @@ import numpy as np
 
 from hashbwn_keras.text import aligned, amount, percent, ratio, size
 
-_HEADS = ("layer", "weights", "MACs", "float", "binary", "error", "solved", "sign", "flipped")
+_HEADS = (
+    "layer",
+    "weights",
+    "MACs",
+    "float",
+    "bits",
+    "binary",
+    "error",
+    "solved",
+    "sign",
+    "flipped",
+)
 
 
 @dataclass(frozen=True)
@@ -24,17 +35,20 @@ class LayerReport:
         macs: multiply-accumulates for one image, all kernels and uses of the layer together.
         binary_macs: those of them whose weight is binary.
         float_bytes: weights of the layer in the float network at 4 bytes each.
-        binary_bytes: its weights in the binary network, 1 bit per binary weight, 4 bytes for each
-            scale and each other weight.
+        binary_bytes: its weights in the binary network, ``bits`` per binary weight, 4 bytes for
+            each scale and each other weight.
         relative_error: Σ var(binary − float output) / Σ var(float output), sums over the output
             channels, variances over images and positions; each network on its own real input.
             Centred, because a layer's mean error goes into its bias or batch-norm.
         solve_error: the same ratio as the solver saw it on the calibration data, if recorded.
-        sign_error: that of sign(w) · mean|w| on the calibration data, if recorded.
-        flipped: share of codes that differ from the sign of the float weight; None in float layers.
+        sign_error: that of the rounded float weights, at one bit sign(w) · mean|w|, on the
+            calibration data, if recorded.
+        flipped: share of codes that differ from those of the rounded float weights, their signs at
+            one bit; None in float layers.
         method: solver of this layer, if recorded.
         why_float: reason why it was not binarised, if recorded.
         scales: α of each output channel; empty in float layers.
+        bits: of a binary weight; None in float layers.
     """
 
     name: str
@@ -52,6 +66,7 @@ class LayerReport:
     method: str | None = None
     why_float: str | None = None
     scales: tuple[float, ...] = ()
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +172,7 @@ class Comparison:
         outputs: one entry per output.
         layers: one entry per layer with multiply-accumulates, in the order of the network.
         float_bytes: all weights of the float network at 4 bytes each.
-        binary_bytes: all weights of the binary network, 1 bit per binary weight and 4 bytes for
+        binary_bytes: all weights of the binary network, ``bits`` per binary weight, 4 bytes for
             each scale and each other weight.
         recipe: how the network was binarised; empty if not recorded.
     """
@@ -221,6 +236,7 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
         shape,
         amount(layer.macs),
         size(layer.float_bytes),
+        str(layer.bits or "–"),
         size(layer.binary_bytes) if layer.binary_weights else "float",
         ratio(layer.relative_error),
         ratio(layer.solve_error),

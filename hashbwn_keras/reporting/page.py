@@ -23,7 +23,7 @@ def page(report: Comparison) -> str:
         ),
         _section(
             "Size by layer",
-            "Bytes of each layer's weights: 4 bytes each in the float network; 1 bit per binary "
+            "Bytes of each layer's weights: 4 bytes each in the float network; a few bits per "
             "weight and 4 bytes per scale in the binary one.",
             plots.size_key() + plots.sizes(report.layers),
         ),
@@ -121,8 +121,8 @@ def _agreement(output: OutputReport) -> str:
 
 
 def _table(report: Comparison) -> str:
-    heads = ("Layer", "Kind", "Kernels", "MACs", "Float", "Binary", "Error", "Solved", "Sign",
-             "Flipped", "Solver or reason")  # fmt: skip
+    heads = ("Layer", "Kind", "Kernels", "MACs", "Float", "Bits", "Binary", "Error", "Solved",
+             "Sign", "Flipped", "Solver or reason")  # fmt: skip
     lines = [f"<tr>{''.join(f'<th>{head}</th>' for head in heads[:-1])}"]
     lines.append(f"<th class=left>{heads[-1]}</th></tr>")
     for layer in report.layers:
@@ -132,6 +132,7 @@ def _table(report: Comparison) -> str:
             " + ".join("×".join(map(str, shape)) for shape in layer.kernel_shapes),
             amount(layer.macs),
             size(layer.float_bytes),
+            str(layer.bits or "–"),
             size(layer.binary_bytes) if layer.binary_weights else "float",
             ratio(layer.relative_error),
             ratio(layer.solve_error),

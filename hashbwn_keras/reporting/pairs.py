@@ -10,6 +10,7 @@ from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.codes import BinaryKernel, binary_kernels
 from hashbwn_keras.network.kernels import kernels_of
 from hashbwn_keras.network.labels import flat_layers
+from hashbwn_keras.network.quantizers import hash_levels
 from hashbwn_keras.network.recipe import Recipe, SolvedLayer
 from hashbwn_keras.reporting.data import LayerReport
 
@@ -53,11 +54,11 @@ def pairs_of(float_model: tf_keras.Model, binary_model: tf_keras.Model) -> list[
 
 
 def saved_bytes(kernel: BinaryKernel) -> int:
-    """Bytes that 1 bit a weight and 4 bytes a scale save against 4 bytes a weight."""
+    """Bytes that a few bits a weight and 4 bytes a scale save against 4 bytes a weight."""
     shape = tuple(kernel.variable.shape)
     weights = math.prod(shape)
     scales = math.prod(n for axis, n in enumerate(shape) if axis not in kernel.axes)
-    return 4 * weights - (math.ceil(weights / 8) + 4 * scales)
+    return 4 * weights - (math.ceil(kernel.bits * weights / 8) + 4 * scales)
 
 
 def layer_report(pair: Pair, relative_error: float, places: int, recipe: Recipe) -> LayerReport:
@@ -90,17 +91,18 @@ def layer_report(pair: Pair, relative_error: float, places: int, recipe: Recipe)
         method=solved.method,
         why_float=skipped.reason if skipped else None,
         scales=tuple(float(scale) for k in pair.kernels for scale in k.codes().scales),
+        bits=max((kernel.bits for kernel in pair.kernels), default=None),
     )
 
 
 def _flipped(pair: Pair) -> float | None:
-    """Return the share of codes that differ from the signs of the float weights."""
+    """Return the share of codes that differ from those of the rounded float weights."""
     if not pair.kernels:
         return None
     matched = zip(kernels_of(pair.wanted), kernels_of(pair.got), strict=True)
-    float_kernel = {id(binary): variable.numpy() for variable, binary in matched}
+    float_kernel = {id(binary): variable for variable, binary in matched}
     flips = [
-        ((float_kernel[id(kernel.variable)] >= 0) != (kernel.codes().codes > 0)).ravel()
-        for kernel in pair.kernels
+        (hash_levels(float_kernel[id(k.variable)], k.axes, k.bits).numpy() != k.codes().codes)
+        for k in pair.kernels
     ]
-    return float(np.mean(np.concatenate(flips)))
+    return float(np.mean(np.concatenate([flip.ravel() for flip in flips])))
