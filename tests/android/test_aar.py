@@ -27,6 +27,8 @@ PUBLIC = {
     "Java_org_hashbwn_HashBwnDelegate_taken",
 }
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def aar(tmp_path_factory) -> Path:

@@ -79,6 +79,18 @@ def test_result_is_read_by_report(classes: list[Path], tmp_path: Path) -> None:
             assert set(entry[part]) <= set(whole[part])
 
 
+def test_files_to_bundle_are_looked_for_first(tmp_path: Path) -> None:
+    script = APP.parent / "prepare.sh"
+    for arguments, said in (
+        (["net", "x.tflite"], "usage: "),
+        (["net", tmp_path / "x.tflite", script], f"{tmp_path}/x.tflite is no file.\n"),
+    ):
+        command = ["sh", str(script), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(said)
+
+
 def test_manifest_names_the_activity() -> None:
     (activity,) = ET.parse(MAIN / "AndroidManifest.xml").getroot().iter("activity")
     assert activity.get(f"{ANDROID}exported") == "true"
