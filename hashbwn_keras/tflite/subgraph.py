@@ -81,14 +81,7 @@ class Graph:
         quantization: schema.QuantizationParametersT | None = None,
     ) -> int:
         """Add a tensor that an operator computes, and return its index."""
-        tensor = schema.TensorT()
-        tensor.shape = np.array(list(shape), np.int32)
-        tensor.type = tensor_type
-        tensor.buffer = 0
-        tensor.name = b""
-        tensor.quantization = quantization
-        tensor.hasRank = True
-        self.graph.tensors.append(tensor)
+        self.graph.tensors.append(_computed_tensor(shape, tensor_type, quantization))
         return len(self.graph.tensors) - 1
 
     def add_constant(
@@ -101,21 +94,12 @@ class Graph:
         if key in self._constants:
             return self._constants[key]
         index = self.add_tensor(value.shape, _TYPE_OF[value.dtype], quantization)
-        self.tensor(index).buffer = self._buffer(value.astype(value.dtype.newbyteorder("<")))
+        self.tensor(index).buffer = _buffer_of(
+            self.model, value.astype(value.dtype.newbyteorder("<"))
+        )
         if key is not None:
             self._constants[key] = index
         return index
-
-    def _buffer(self, value: np.ndarray) -> int:
-        data = np.frombuffer(value.tobytes(), np.uint8)
-        if len(data) <= _SHAREABLE_BYTES:
-            for index, buffer in enumerate(self.model.buffers[1:], 1):
-                if buffer.data is not None and np.array_equal(buffer.data, data):
-                    return index
-        buffer = schema.BufferT()
-        buffer.data = data
-        self.model.buffers.append(buffer)
-        return len(self.model.buffers) - 1
 
     def new_operator(
         self,
@@ -155,6 +139,32 @@ class Graph:
         """Put ``operators`` right after ``preceding``."""
         position = next(i for i, o in enumerate(self.operators) if o is preceding) + 1
         self.graph.operators[position:position] = operators
+
+
+def _computed_tensor(
+    shape: Iterable[int], tensor_type: int, quantization: schema.QuantizationParametersT | None
+) -> schema.TensorT:
+    tensor = schema.TensorT()
+    tensor.shape = np.array(list(shape), np.int32)
+    tensor.type = tensor_type
+    tensor.buffer = 0
+    tensor.name = b""
+    tensor.quantization = quantization
+    tensor.hasRank = True
+    return tensor
+
+
+def _buffer_of(model: schema.ModelT, value: np.ndarray) -> int:
+    """The index of a buffer that holds ``value``: a small one may be there already."""
+    data = np.frombuffer(value.tobytes(), np.uint8)
+    if len(data) <= _SHAREABLE_BYTES:
+        for index, buffer in enumerate(model.buffers[1:], 1):
+            if buffer.data is not None and np.array_equal(buffer.data, data):
+                return index
+    buffer = schema.BufferT()
+    buffer.data = data
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
 
 
 def graphs(model: schema.ModelT) -> list[Graph]:
