@@ -1,6 +1,8 @@
 """Files of Keras 3, and models of Keras 3 at every public entrance."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -104,3 +106,38 @@ def test_every_entrance_takes_models_of_keras_3(pictures):
     file = hk.export.to_tflite(model, weights="float")
     assert hk.export.verify(model, file, pictures[:4]).ok
     assert hk.export.to_lce(model, weights="float", allow_float=True)
+
+
+OTHER_BACKEND = """
+import numpy as np, keras
+L = keras.layers
+x = L.Input((6, 6, 3))
+y = L.BatchNormalization()(L.Conv2D(4, 3, activation="hard_silu")(x))
+y = keras.ops.mean(y + keras.ops.convert_to_tensor([1.0, 2, 3, 4]), axis=(1, 2))
+model = keras.Model(x, L.Dense(3)(y))
+data = np.random.default_rng(0).normal(size=(4, 6, 6, 3)).astype(np.float32)
+model.save("m.keras")
+import hashbwn_keras as hk
+for each in (hk.to_keras2(model), hk.to_keras3(hk.to_keras2(model)), hk.load_model("m.keras")):
+    found = each.predict(data, verbose=0)
+    np.testing.assert_allclose(found, model.predict(data, verbose=0), atol=1e-5)
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_models_of_other_backends_are_rebuilt(backend, tmp_path):
+    pytest.importorskip(backend)
+    root = str(Path(hk.__file__).parents[1])
+    result = subprocess.run(
+        [sys.executable, "-c", OTHER_BACKEND],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": root, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.split()[-1] == backend
