@@ -73,23 +73,23 @@ def run(args: Namespace) -> int:
         seed=args.seed,
     )
     saving.save_model(binary, args.output, args.overwrite)
-    recipe = saving.get_recipe(binary)
+    recipe = saving.recipe_of(binary)
     rows = [
         (
-            name,
-            str(layer.get("method", "–")),
-            str(layer.get("bits", 1)),
-            ratio(layer.get("relative_error_before")),
-            ratio(layer.get("relative_error")),
-            percent(layer.get("flipped")),
+            label,
+            layer.method or "–",
+            str(layer.bits),
+            ratio(layer.relative_error_before),
+            ratio(layer.relative_error),
+            percent(layer.flipped),
         )
-        for name, layer in recipe["layers"].items()
+        for label, layer in recipe.layers.items()
     ]
     print(
         "\n".join(aligned([("layer", "solver", "bits", "sign", "error", "flipped"), *rows], left=2))
     )
-    for name, reason in recipe["skipped"].items():
-        print(f"{name} stays float: {reason}")
+    for label, skipped in recipe.skipped.items():
+        print(f"{label} stays float: {skipped.reason}")
     print(f"{args.output}: {len(rows)} layers binarised")
-    write_json(args, recipe)
+    write_json(args, recipe.to_json())
     return 0

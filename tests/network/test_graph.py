@@ -9,7 +9,7 @@ import tf_keras
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.graph import Network
 from hashbwn_keras.network.labels import flat_layers
-from hashbwn_keras.network.rebuild import clone, same_layer
+from hashbwn_keras.network.rebuild import clone, copy_of, same_layer
 
 layers = tf_keras.layers
 
@@ -88,3 +88,75 @@ def test_a_layer_that_cannot_be_rebuilt_is_named():
     x = tf_keras.Input((3,))
     with pytest.raises(HashBWNError, match=r"'odd'.*get_config"):
         clone(tf_keras.Model(x, Odd(object())(x)), same_layer)
+
+
+def submodel(dtype="float32"):
+    """Takes ``left - 2 · right`` of inputs that are named against the alphabet."""
+    z = tf_keras.Input((4,), name="z", dtype=dtype)
+    a = tf_keras.Input((4,), name="a", dtype=dtype)
+    return tf_keras.Model([z, a], layers.Subtract(name="minus")([z, layers.Dense(4)(a)]))
+
+
+def test_a_submodel_that_is_called_with_a_dict_gets_its_inputs_by_name():
+    x = tf_keras.Input((4,))
+    inner = submodel()
+    model = tf_keras.Model(x, inner({"a": x, "z": 3 * x}))
+    network = Network.of(model)
+    assert inner in network.submodels
+    images = [np.random.default_rng(0).normal(size=(3, 4)).astype("f")]
+    np.testing.assert_allclose(
+        network.run(images, network.outputs)[0], model(images[0]), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_a_submodel_that_makes_other_tensors_of_its_inputs_is_one_layer():
+    x = tf_keras.Input((4,), dtype="int32")
+    inner = submodel()
+    model = tf_keras.Model(x, inner([x, x]))  # casts them
+    network = Network.of(model)
+    assert inner in network.layers and not network.submodels
+    images = [np.arange(8, dtype="int32").reshape(2, 4)]
+    np.testing.assert_allclose(network.run(images, network.outputs)[0], model(images[0]))
+    copy = copy_of(network).model
+    np.testing.assert_array_equal(copy(images[0]), model(images[0]))
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_one_layer():
+    class Twice(tf_keras.Model):
+        def call(self, x, training=None):
+            return 2 * super().call(x, training=training)
+
+    x = tf_keras.Input((4,))
+    inner = Twice(x, layers.Dense(4)(x))
+    network = Network.of(tf_keras.Model(x, inner(x)))
+    assert network.layers == [inner]
+    with pytest.raises(HashBWNError, match="no graph of layers"):
+        Network.of(inner)
+
+
+def test_networks_of_another_structure_have_no_twins():
+    network = Network.of(nested_model())
+    again = Network.of(clone(network.model, same_layer))
+    twins = network.twins_in(again)
+    assert [again.labels[twin] for twin in twins.values()] == [
+        network.labels[layer] for layer in twins
+    ]
+    with pytest.raises(HashBWNError, match="layers"):
+        network.twins_in(Network.of(awkward.float_model()))
+
+
+def test_a_layer_shared_by_submodels_is_one_layer_with_one_label():
+    shared = layers.Dense(4, name="shared")
+
+    def inside(name):
+        x = tf_keras.Input((4,))
+        return tf_keras.Model(x, shared(x), name=name)
+
+    x = tf_keras.Input((4,))
+    model = tf_keras.Model(x, inside("a")(x) + inside("b")(x))
+    network = Network.of(model)
+    assert len(network.calls[shared]) == 2 and network.labels[shared] == "a/shared"
+    copy = copy_of(network)
+    assert len(copy.model.weights) == 2
+    images = np.random.default_rng(0).normal(size=(3, 4)).astype("f")
+    np.testing.assert_array_equal(copy.model(images), model(images))

@@ -117,6 +117,34 @@ def test_probabilities_count_as_their_logits(pair):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_outputs_without_a_distance_have_no_loss(pair):
+    model, images = pair
+    binary = _binary(pair)
+
+    def with_classes(network, *others):
+        classes = tf.argmax(network.output, -1)
+        return tf_keras.Model(network.input, [network.output, classes, *others])
+
+    several, plain = (
+        hb.distil(with_classes(binary, binary.input), with_classes(model, model.input)),
+        hb.distil(binary, model),
+    )
+    for trainer in (several, plain):
+        trainer.compile()
+    losses = [trainer.evaluate(images, verbose=0) for trainer in (several, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_network_that_gives_class_numbers_alone_is_cut_before_them(pair):
+    model, _ = pair
+    binary = _binary(pair)
+    numbers = [tf_keras.Model(m.input, tf.argmax(m.output, -1)) for m in (binary, model)]
+    with pytest.raises(hb.HashBWNError, match=r"tf_keras.Model\(model.inputs, logits\)"):
+        hb.distil(*numbers)
+    cut = [tf_keras.Model(m.inputs, m.layers[-1].input) for m in numbers]
+    assert hb.distil(*cut).losses
+
+
 def test_an_awkward_network_can_be_trained():
     model = awkward.float_model()
     images = awkward.inputs(8)
