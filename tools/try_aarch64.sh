@@ -21,14 +21,20 @@ if [ ! -d "$packages" ]; then
     --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
     "$(echo "$dist"/*aarch64.whl)" ai-edge-litert==1.4.0
 fi
-# A script, so that the guest can start Pythons of its own: the host runs it.
+# A script that Python takes for itself, so that it can start more of them: the host runs those.
 guest=$root/guest-python
 cat >"$guest" <<END
 #!/bin/sh
-exec qemu-aarch64 -cpu cortex-a72 -L "$root" -E PYTHONPATH="$packages" \\
-  -E TF_CPP_MIN_LOG_LEVEL=2 -E HOME="$root/tmp" "$root/usr/bin/python3.11" "\$@"
+exec qemu-aarch64 -cpu cortex-a72 -L "$root" -0 "$guest" -E PYTHONHOME="$root/usr" \\
+  -E PYTHONPATH="$packages" -E TF_CPP_MIN_LOG_LEVEL=2 -E HOME="$root/tmp" \\
+  "$root/usr/bin/python3.11" "\$@"
 END
-chmod +x "$guest"
+# The guest's shell commands are the host's, which would not know that this is an ARM.
+mkdir -p "$root/words"
+printf '#!/bin/sh\n[ "${1:-}" = -m ] && echo aarch64 || exec /bin/uname "$@"\n' >"$root/words/uname"
+chmod +x "$guest" "$root/words/uname"
+export PATH="$root/words:$PATH"
+cd "$root"  # away from a checkout, whose package would come first
 
 "$guest" -m hashbwn_keras.cli inspect "$file"
 "$guest" -c '
@@ -49,4 +55,4 @@ interpreter = hashbwn_keras.Interpreter(sys.argv[1])
 difference = np.abs(interpreter.predict(x) - found).max() / np.ptp(found)
 print(library, interpreter.status, f"LiteRT differs by {difference:.1e} of the range", sep="\n")
 ' "$file"
-"$guest" -m hashbwn_keras.cli benchmark "$file" --python "$guest" --runs 2 --rounds 1 --warmup 1
+"$guest" -m hashbwn_keras.cli benchmark "$file" --runs 2 --rounds 1 --warmup 1

@@ -77,6 +77,22 @@ def test_prefab_describes_the_library(aar: Path) -> None:
         assert library == (aar / "jni" / abi / NAME).read_bytes()
 
 
+def test_headers_are_cpp_beside_those_of_tflite(aar: Path, tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is missing")
+    source = tmp_path / "app.cpp"
+    source.write_text(
+        "typedef struct TfLiteDelegate { void *data_; } TfLiteDelegate;  // as tflite/c/common.h\n"
+        "#include <hashbwn_delegate.h>\n"
+        "TfLiteDelegate *made() {\n"
+        "  TfLiteDelegate *d = tflite_plugin_create_delegate(nullptr, nullptr, 0, nullptr);\n"
+        "  return d && hashbwn_delegate_taken(d) == 0 ? d : nullptr;\n"
+        "}\n"
+    )
+    include = aar / "prefab/modules/hashbwn/include"
+    run("g++", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{include}", source)
+
+
 @pytest.mark.parametrize("abi", MACHINES)
 def test_native_library(aar: Path, abi: str) -> None:
     if shutil.which("readelf") is None:
