@@ -1,11 +1,15 @@
 """The scripts of the guides, run against the doubles as the guides say."""
 
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from adb_device import AdbDevice
 from doubles import SshHost
+
+from hashbwn_keras.benchmark import result_files, trust
 
 NATIVE = Path(__file__).resolve().parents[2] / "tflite"
 
@@ -76,6 +80,38 @@ def test_setup_of_a_pi_refuses(pi: SshHost, monkeypatch: pytest.MonkeyPatch) -> 
     assert done.returncode == 1
     assert done.stderr == "Python's venv is missing: sudo apt install python3-venv\n"
     assert not (pi.tmp.parent / "hashbwn").exists()
+
+
+@pytest.mark.devices
+def test_one_script_from_a_pi_to_a_whole_result(
+    pi: SshHost, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = pi.tmp.parent / "hashbwn" / "bin" / "python"  # as setup.sh leaves it
+    prepared.parent.mkdir(parents=True)
+    prepared.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    prepared.chmod(0o755)
+    command = Path(shutil.which("ssh") or "").with_name("hashbwn")  # the wrapper's folder
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m hashbwn_keras.cli "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(NATIVE.parent))
+    result = tmp_path / "pi.json"
+    words = (pi.url.removeprefix("ssh://"), "-o", result, toy)
+    done = run("raspberrypi/measure.sh", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ready: ")
+    assert "toy.tflite" in done.stdout
+    assert "Whole: it says all" in done.stdout
+    assert {found.delegate.path for found in result_files.load(result)} == {"", "libhashbwn.so"}
+    again = run("raspberrypi/measure.sh", *words)
+    assert again.returncode == 1
+    assert "exists: name another file with -o" in again.stderr
+    for wrong in ((), ("-o", "x"), ("pi@pi", "-o")):
+        assert "usage: " in run("raspberrypi/measure.sh", *wrong).stderr
+
+
+def test_contributed_results_are_whole() -> None:
+    for path in sorted((NATIVE.parent / "experiments/results/devices").glob("*.json")):
+        assert trust.lacks(result_files.load(path)) == [], path
 
 
 def _address(pi: SshHost) -> list[str]:
