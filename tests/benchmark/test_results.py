@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from hashbwn_keras import cli
-from hashbwn_keras.benchmark import result_files, table
+from hashbwn_keras.benchmark import result_files, table, trust
 from hashbwn_keras.benchmark.plot import plot as draw
 from hashbwn_keras.benchmark.results import Delegate, Device, Latency, Memory, Result, Runtime
 from hashbwn_keras.benchmark.speed_up import speed_up
@@ -112,6 +113,66 @@ def test_files_that_hold_no_results(content: str, tmp_path: Path) -> None:
         result_files.load(path)
     with pytest.raises(HashBWNError, match="cannot be read"):
         result_files.load(tmp_path / "missing.json")
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    10**40,
+    float("nan"),
+    "",
+    "x\ny",
+    "\x00",
+    [],
+    [1],
+    [None],
+    {},
+    {"a": 1},
+]
+
+
+def mutant(value: object, random: Random) -> object:
+    """Return JSON content with one value replaced, taken away or doubled."""
+    if isinstance(value, dict) and value and random.random() < 0.8:
+        name = random.choice(sorted(value))
+        changed = dict(value)
+        if random.random() < 0.1:
+            del changed[name]
+        else:
+            changed[name] = mutant(value[name], random)
+        return changed
+    if isinstance(value, list) and value and random.random() < 0.8:
+        place = random.randrange(len(value))
+        return [
+            *value[:place],
+            mutant(value[place], random),
+            *value[place + random.choice((0, 1)) :],
+        ]
+    return random.choice(ODD)
+
+
+def test_mutants_are_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    path, random, read = tmp_path / "r.json", Random(0), 0
+    content = {"schema": 1, "results": [SLOW.to_dict(), FAST.to_dict()]}
+    for number in range(500):
+        changed = json.dumps(mutant(json.loads(json.dumps(content)), random)).encode()
+        if number % 5 == 0:  # bytes, too
+            place = random.randrange(len(changed))
+            changed = changed[:place] + random.randbytes(random.randrange(4)) + changed[place + 1 :]
+        path.write_bytes(changed)
+        try:
+            found = result_files.load(path)
+        except HashBWNError as error:
+            assert "\n" not in str(error), changed
+            continue
+        read += 1
+        table.text(found)
+        trust.lacks(found)
+        assert all("\n" not in doubt for result in found for doubt in trust.doubts(result))
+    assert 50 < read < 450
 
 
 def test_speed_up_is_by_medians() -> None:

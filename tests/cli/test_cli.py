@@ -326,6 +326,7 @@ def test_interrupt_says_so_and_leaves_nothing(made, tmp_path, capsys, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_real_interrupt_of_the_demo(tmp_path):
     pytest.importorskip("sklearn")
     command = [sys.executable, "-m", "hashbwn_keras.cli", "demo", "--output", tmp_path / "demo"]

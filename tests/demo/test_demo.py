@@ -17,6 +17,7 @@ FILES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_whole_way_on_digits(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     quick = functools.partial(hk.binarize, method="one_opt", repair=False)
