@@ -326,9 +326,12 @@ def test_a_delegate_closed_before_its_interpreter():
     i = interpreter_with(content, delegate)
     want = invoke(i, x)
     close(delegate)
-    np.testing.assert_array_equal(invoke(i, x), want)
-    larger = random_input([2, *shape[1:]], False)
-    assert invoke(i, larger).shape[0] == 2  # allocated anew
+    try:
+        np.testing.assert_array_equal(invoke(i, x), want)
+        larger = random_input([2, *shape[1:]], False)
+        assert invoke(i, larger).shape[0] == 2  # allocated anew
+    except RuntimeError as error:  # applies delegates again, as tflite-runtime 2.14 does
+        assert "the delegate was closed before its interpreter" in str(error)
     del i
 
 

@@ -13,7 +13,6 @@
 // Shared by the claimed layers of one graph, which the runtime runs one after the other.
 typedef struct {
   atomic_int users;
-  hb_plugin *plugin;
   hb_pool *pool;
   void *workspace;
   size_t workspace_bytes;
@@ -40,7 +39,6 @@ int hashbwn_claimed(void) { return claimed_last; }
 static void release_state(graph_state *s) {
   if (!s || atomic_fetch_sub(&s->users, 1) != 1) return;
   hb_pool_destroy(s->pool);
-  hb_plugin_release(s->plugin);
   free(s->workspace);
   free(s);
 }
@@ -191,12 +189,10 @@ static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_laye
   return status;
 }
 
-static graph_state *make_state(const tfl_context *c, hb_plugin *plugin) {
+static graph_state *make_state(const tfl_context *c, const hb_plugin *plugin) {
   graph_state *s = calloc(1, sizeof *s);
   if (!s) return NULL;
   atomic_init(&s->users, 1);
-  s->plugin = plugin;
-  hb_plugin_retain(plugin);
   int threads = plugin->threads ? plugin->threads : c->recommended_num_threads;
   if (threads < 1) threads = 1;
   if (threads > HB_MAX_THREADS) threads = HB_MAX_THREADS;
@@ -214,7 +210,7 @@ static void say_claim(const hb_layer *l, int node, const char *reason) {
 
 static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const int *nodes,
                      int count, graph_state *state) {
-  const hb_plugin *plugin = state->plugin;
+  const hb_plugin *plugin = d->data;
   int status = TFL_OK;
   for (int i = 0; i < count && status == TFL_OK; ++i) {
     const char *reason;

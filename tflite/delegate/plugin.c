@@ -1,6 +1,7 @@
 // Making and giving back the delegate, as TensorFlow Lite's loaders of external delegates do it.
 #include "plugin.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,36 +51,52 @@ static bool read_option(hb_plugin *p, const char *key, const char *value, char w
   return true;
 }
 
+// Delegates that were given back. Their memory is used again, but never freed: where a graph
+// outlives its delegate's owner, some runtimes (TensorFlow Lite 2.14) apply the delegate again when
+// an input is resized, and nothing tells when they no longer can.
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static hb_plugin *given_back;
+
+static void give_back(hb_plugin *p) {
+  if (atomic_exchange(&p->closed, true)) return;  // twice
+  pthread_mutex_lock(&lock);
+  p->next = given_back;
+  given_back = p;
+  pthread_mutex_unlock(&lock);
+}
+
+static hb_plugin *take(void) {
+  pthread_mutex_lock(&lock);
+  hb_plugin *p = given_back;
+  if (p) given_back = p->next;
+  pthread_mutex_unlock(&lock);
+  if (!p) return calloc(1, sizeof *p);
+  p->threads = 0;
+  p->verbose = p->force = false;
+  atomic_store(&p->taken, 0);
+  atomic_store(&p->closed, false);
+  return p;
+}
+
 tfl_delegate *tflite_plugin_create_delegate(const char *const *keys, const char *const *values,
                                             size_t count, void (*report_error)(const char *)) {
-  hb_plugin *p = calloc(1, sizeof *p);
+  hb_plugin *p = take();
   char why[160] = "hashbwn: no memory for a delegate";
   bool ok = p;
   for (size_t i = 0; ok && i < count; ++i) ok = read_option(p, keys[i], values[i], why);
   if (!ok) {
+    if (p) give_back(p);
     if (report_error) report_error(why);
-    free(p);
     return NULL;
   }
-  atomic_init(&p->users, 1);
   p->face.data = p;
   p->face.prepare = hb_delegate_prepare;
   p->face.flags = TFL_DELEGATE_ALLOWS_DYNAMIC_TENSORS;
   return &p->face;
 }
 
-void hb_plugin_retain(hb_plugin *plugin) { atomic_fetch_add(&plugin->users, 1); }
-
-void hb_plugin_release(hb_plugin *plugin) {
-  if (atomic_fetch_sub(&plugin->users, 1) == 1) free(plugin);
-}
-
-// A graph may outlive the owner of its delegate: its layers go on, and keep the plugin alive.
 void tflite_plugin_destroy_delegate(tfl_delegate *d) {
-  if (!d) return;
-  hb_plugin *p = d->data;
-  atomic_store(&p->closed, true);
-  hb_plugin_release(p);
+  if (d) give_back(d->data);
 }
 
 int hashbwn_delegate_taken(const tfl_delegate *d) {

@@ -91,14 +91,19 @@ const char *hashbwn_policy_isa(int index) {
 }
 
 // For a layer of shape {outputs, kernel rows, kernel columns, inputs, stride of rows}: the
-// measurement by which it is claimed on a set of kernels, whatever CPU this is; NULL where it is left
-// to the runtime.
+// measurement by which it is claimed on a set of kernels, whatever CPU this is; NULL where it is
+// left to the runtime.
 HB_API const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_float,
                                  const int *shape);
 const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_float,
                           const int *shape) {
-  const hb_layer l = {.is_conv = is_conv != 0, .is_float = is_float != 0, .out_c = shape[0],
-                      .k_h = shape[1], .k_w = shape[2], .in_c = shape[3], .stride_h = shape[4]};
+  const hb_layer l = {.is_conv = is_conv != 0,
+                      .is_float = is_float != 0,
+                      .out_c = shape[0],
+                      .k_h = shape[1],
+                      .k_w = shape[2],
+                      .in_c = shape[3],
+                      .stride_h = shape[4]};
   const rule *r = speaks_for(&l, isa, has_dot != 0);
   return r ? r->measured : NULL;
 }

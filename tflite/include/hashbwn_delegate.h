@@ -8,7 +8,7 @@
 //     hashbwn_delegate_taken(delegate.get());  // layers that run on our kernels
 //
 // The interpreter is destroyed before the delegate. In the other order it goes on running the
-// layers it has, and refuses to apply the delegate again.
+// layers it has; runtimes that apply delegates again when an input is resized get an error then.
 #ifndef HASHBWN_DELEGATE_H
 #define HASHBWN_DELEGATE_H
 

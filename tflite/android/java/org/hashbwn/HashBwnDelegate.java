@@ -14,8 +14,8 @@ import org.tensorflow.lite.Delegate;
  * }</pre>
  *
  * <p>The interpreter is closed before the delegate, as above. In the other order it goes on
- * running the layers that it has, and refuses to apply the delegate again. One delegate serves one
- * interpreter or several, in any threads.
+ * running the layers that it has; where it applies delegates again, as when an input is resized, it
+ * throws. One delegate serves one interpreter or several, in any threads.
  */
 public final class HashBwnDelegate implements Delegate, AutoCloseable {
   /** What a delegate is made with. */
