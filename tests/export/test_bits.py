@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
+import hashbwn_keras
 from hashbwn_keras import Interpreter, export
 from hashbwn_keras.tflite.filters import read_filters
 
@@ -167,3 +168,23 @@ def test_layers_of_several_lengths_are_counted():
         layer.set_weights([kernel((3, 3, 16, 16), bits, rng, 3), np.zeros(16)])
     content = export.to_tflite(tf_keras.Model(image, x))
     assert "3 of 3 binary layers packed (1 to 1 bit, 2 to 2 bits)" in str(export.inspect(content))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", BITS)
+def test_layers_with_bits_are_found_in_every_form(bits):
+    image = x = tf_keras.Input((10, 10, 3))
+    x = hashbwn_keras.HashBinaryConv2D(32, 3, bits=bits, name="convolution")(x)
+    x = tf_keras.layers.BatchNormalization()(x)
+    x = hashbwn_keras.HashBinaryDepthwiseConv2D(5, bits=bits, name="depthwise")(x)
+    x = hashbwn_keras.HashBinarySeparableConv2D(40, 3, bits=bits, name="separable")(x)
+    x = hashbwn_keras.HashBinaryDense(20, bits=bits, name="dense")(tf_keras.layers.Flatten()(x))
+    model = tf_keras.Model(image, x)
+    data = np.random.default_rng(0).normal(size=(5, 10, 10, 3)).astype(np.float32)
+    forms = [{}, {"weights": "int8"}, {"activations": "int8", "calibration_data": data}]
+    for form in forms:
+        content = export.to_tflite(model, **form)
+        report = export.verify(model, content, data)
+        assert report.ok and report.binary_found == 4, report
+        assert set(report.bits.values()) == {bits}
+        assert export.inspect(content).provenance["format"] == 2
