@@ -135,7 +135,7 @@ def inspect(path_or_bytes: bytes | str | os.PathLike[str]) -> Inspection:
         nbytes=len(content),
         layers=[_record(found, given) for found, given in zip(filters, names, strict=True)],
         operators=operator_histogram(model),
-        provenance=provenance,
+        provenance=dict(provenance.content),
         attached=attached_names(content),
     )
 

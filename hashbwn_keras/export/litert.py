@@ -148,9 +148,11 @@ def _encode_file(data: bytes, name: str, weights: str) -> bytes:
         raise HashBWNError(f"{name} is packed already: use it as it is.")
     with damage_named(name):
         before = read_provenance(flat)
-        layers = before.get("layers", [f.graph.name(f.tensor) for f in filters])
+        layers = before.layers or [f.graph.name(f.tensor) for f in filters]
         store(filters, weights)
         integer = any(f.integers is not None and not f.has_float_input for f in binary)
         facts = {"weights": weights, "activations": "int8" if integer else "float32"}
-        result = with_attached(written(flat, filters, {**before, **facts, "layers": layers}), data)
+        result = with_attached(
+            written(flat, filters, {**before.content, **facts, "layers": layers}), data
+        )
     return own(result) if is_own(data) else result

@@ -1,8 +1,7 @@
 """Finding the filters of a .tflite file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
@@ -11,6 +10,7 @@ from hashbwn_keras.tflite import names
 from hashbwn_keras.tflite.flatbuffer import Builtin, Type, damage_named, read_model
 from hashbwn_keras.tflite.levels import bits_of
 from hashbwn_keras.tflite.names import Storage
+from hashbwn_keras.tflite.provenance import Provenance
 from hashbwn_keras.tflite.stored import Integers, Stored, read_lce, read_stored
 from hashbwn_keras.tflite.subgraph import Graph, graphs
 
@@ -114,17 +114,17 @@ def read_filters(data: bytes, name: str = "The file") -> tuple[schema.ModelT, li
         return model, [found for graph in graphs(model) for found in _graph_filters(graph)]
 
 
-def filter_names(provenance: Mapping[str, Any], filters: Sequence[Filter]) -> list[str]:
+def filter_names(provenance: Provenance, filters: Sequence[Filter]) -> list[str]:
     """Return a name for each filter of a file: the Keras layer where the file says so.
 
     Args:
         provenance: what the file says about its making.
         filters: all of them, in order.
     """
-    said = provenance.get("layers")
-    names = said if isinstance(said, list) and len(said) == len(filters) else [""] * len(filters)
+    said = provenance.layers
+    names = said if len(said) == len(filters) else [""] * len(filters)
     return [
-        str(name) or found.graph.name(found.tensor) or f"tensor {found.tensor}"
+        name or found.graph.name(found.tensor) or f"tensor {found.tensor}"
         for name, found in zip(names, filters, strict=True)
     ]
 

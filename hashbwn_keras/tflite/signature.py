@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
@@ -80,10 +79,12 @@ def read_interface(model: schema.ModelT, name: str = "The file") -> Interface:
     """
     told = read_provenance(model)
     with damage_named(name):
-        return Interface(*(_ports(model, side, told.get(side)) for side in ("inputs", "outputs")))
+        return Interface(
+            _ports(model, "inputs", told.inputs), _ports(model, "outputs", told.outputs)
+        )
 
 
-def _ports(model: schema.ModelT, side: str, order: Any) -> tuple[Port, ...]:
+def _ports(model: schema.ModelT, side: str, order: list[str]) -> tuple[Port, ...]:
     graph = model.subgraphs[0]
     tensors = indices(getattr(graph, side))
     signature = next((s for s in model.signatureDefs or [] if s.subgraphIndex == 0), None)
@@ -91,8 +92,8 @@ def _ports(model: schema.ModelT, side: str, order: Any) -> tuple[Port, ...]:
     names = {_text(entry.name): entry.tensorIndex for entry in entries}
     if sorted(names.values()) != sorted(tensors):  # a signature of something else
         return tuple(_port(graph, tensor, i, "") for i, tensor in enumerate(tensors))
-    if isinstance(order, list) and sorted(map(str, order)) == sorted(names):
-        names = {str(name): names[str(name)] for name in order}
+    if sorted(order) == sorted(names):
+        names = {name: names[name] for name in order}
     return tuple(
         _port(graph, tensor, tensors.index(tensor), name) for name, tensor in names.items()
     )

@@ -8,7 +8,7 @@ import tf_keras
 
 import hashbwn_keras
 from hashbwn_keras import HashBWNError, export
-from hashbwn_keras.export import verification
+from hashbwn_keras.export import folding, verification
 from hashbwn_keras.runtime.apart import Apart, Limits
 
 
@@ -56,7 +56,7 @@ def mutant(content, rng):
 
 @contextmanager
 def one_child(monkeypatch, seconds=20):
-    """Let all calls of verify share one child, which takes seconds to start."""
+    """Let all calls share one child, which takes seconds to start."""
     with Apart(Limits(seconds=seconds)) as child:
 
         @contextmanager
@@ -64,7 +64,8 @@ def one_child(monkeypatch, seconds=20):
             child.limits = Limits(seconds, limits.nbytes)
             yield child
 
-        monkeypatch.setattr(verification, "Apart", shared)
+        for module in (verification, folding):
+            monkeypatch.setattr(module, "Apart", shared)
         yield child
 
 
