@@ -7,7 +7,7 @@ from types import ModuleType
 import tensorflow as tf
 import tf_keras
 
-from hashbwn_keras.errors import HashBWNError
+from hashbwn_keras.errors import HashBWNError, first_line
 from hashbwn_keras.export.constant_kernels import with_constant_kernels
 from hashbwn_keras.export.convert import check_model, keras_to_tflite, quiet_conversion
 from hashbwn_keras.export.folding import with_folded_filters
@@ -149,6 +149,11 @@ def _convert(model: tf_keras.Model, input_type: str, output_type: str, target: s
             )
         except RuntimeError as error:
             raise refused("Larq Compute Engine", model, error) from error
+        except ValueError as error:  # its own check of the model before it converts
+            raise HashBWNError(
+                f"Larq Compute Engine refuses model {model.name!r} ({first_line(error)}): leave "
+                "input_type and output_type at float32."
+            ) from error
 
 
 def _warn_of_float_convolutions(

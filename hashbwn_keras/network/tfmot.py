@@ -121,10 +121,16 @@ class HashBinaryQuantizeConfig(tfmot.QuantizeConfig):
         """Return the kernel of ``layer`` with its quantizer.
 
         Raises:
-            HashBWNError: no Conv2D, DepthwiseConv2D or Dense.
+            HashBWNError: no Conv2D, DepthwiseConv2D or Dense; a Dense of longer codes, whose
+                scales have no common step.
         """
         place = place_of(layer)
         bits = getattr(place.quantizer_of(layer), "bits", 1)
+        if bits > 1 and isinstance(layer, tf_keras.layers.Dense):
+            raise HashBWNError(
+                f"Layer {layer.name!r} is a Dense with {bits} bits a weight, for which TFLite has "
+                "one step in all: give it 1 bit, or make it a 1 × 1 HashBinaryConv2D."
+            )
         return [(place.kernel(layer), HashSignInt8(place.axes, bits))]
 
     def set_quantize_weights(self, layer: Layer, quantize_weights: list[tf.Tensor]) -> None:

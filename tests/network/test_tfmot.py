@@ -247,3 +247,30 @@ REFUSED = {
 def test_what_would_stay_float_is_refused(message):
     with pytest.raises(HashBWNError, match=message):
         quantize_annotate(REFUSED[message]())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_convolutions_of_longer_codes_are_exact_on_the_int8_grid(bits):
+    model = tf_keras.Sequential(
+        [
+            L.Input((8, 8, 3)),
+            L.Conv2D(16, 3, name="float"),
+            L.ReLU(),
+            hk.HashBinaryConv2D(16, 3, bits=bits, name="conv"),
+        ]
+    )
+    images = np.random.default_rng(0).normal(size=(40, 8, 8, 3)).astype(np.float32)
+    aware = tfmot.quantize_apply(quantize_annotate(model))
+    aware.compile("adam", "mse")
+    aware.fit(images, model.predict(images, verbose=0), verbose=0)
+    (wanted,) = hk.codes(aware).values()
+    assert 1 < np.abs(wanted.codes).max() <= 2**bits - 1
+    (found,) = (layer for layer in export.inspect(export.to_tflite(aware)).layers if layer.binary)
+    np.testing.assert_array_equal(np.moveaxis(wanted.codes, -1, 0), found.codes)
+    np.testing.assert_allclose(found.scales, wanted.scales, rtol=1e-5)
+
+
+def test_a_dense_of_longer_codes_is_refused_by_name():
+    model = tf_keras.Sequential([L.Input((4,)), hk.HashBinaryDense(3, bits=2, name="long")])
+    with pytest.raises(HashBWNError, match="'long' is a Dense with 2 bits a weight"):
+        tfmot.quantize_apply(quantize_annotate(model))
