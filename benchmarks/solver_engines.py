@@ -149,18 +149,15 @@ def in_threads(run, channels):
 def numba_engine():
     import numba
 
-    from hashbwn_keras.solver.moves import Channel
-    from hashbwn_keras.solver.search import tabu
+    from hashbwn_keras.solver.group import new_group, set_r
+    from hashbwn_keras.solver.tabu import tabu
 
     @numba.njit(nogil=True, fastmath=True, error_model="numpy")
     def search(G, g, b, steps, first, last):
-        K = b.shape[1]
-        r, price, delta = np.empty(K, np.float32), np.empty(K, np.float32), np.empty(K, np.float32)
-        free_at = np.empty(K, np.int32)
-        one, diagonal = np.float32(1.0), np.diag(G).copy()
-        for t in range(first, last):
-            channel = Channel(G, diagonal, g[t], b[t], r, one, 0.0, free_at, price, delta)
-            tabu(channel, -1.0, steps, np.uint64(0))
+        part = slice(first, last)
+        group = new_group(G, np.diag(G).copy(), g[part], b[part], np.float32(1.0), 0.0)
+        set_r(group)
+        tabu(group, -1.0, steps, np.uint64(0))
 
     def run(G, g, b, steps):
         in_threads(lambda first, last: search(G, g, b, steps, first, last), len(b))

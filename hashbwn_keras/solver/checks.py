@@ -7,6 +7,7 @@ from hashbwn_keras.errors import HashBWNError
 
 SLACK = 1e-5  # of the trace: how negative rounding may make an eigenvalue of a Gram matrix
 
+_BLOCK_VALUES = 2**17  # of G at a time: 1 MiB
 _NOT_A_GRAM = (
     "gram has clearly negative eigenvalues: give XᵀX or a covariance of real inputs, not a "
     "difference of two."
@@ -15,8 +16,11 @@ _NOT_A_GRAM = (
 
 def checked(
     gram: ArrayLike, cross: ArrayLike, init: ArrayLike | None
-) -> tuple[NDArray, NDArray, NDArray]:
-    """The moments as float64 [B, K, K] and [B, K, T] and the weights of the start [B, K, T]."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+    """The moments G [B, K, K] and g [B, K, T] and the weights [B, K, T], float64; and float32 G.
+
+    The last is symmetric to the bit and in units of its mean diagonal: of order one.
+    """
     G = np.asarray(gram, np.float64)
     g = np.asarray(cross, np.float64)
     if G.ndim not in (2, 3) or G.shape[-1] != G.shape[-2]:
@@ -36,25 +40,43 @@ def checked(
             )
     if G.ndim == 2:
         G, g, w = G[None], g[None], w[None]
-    transposed = G.transpose(0, 2, 1)
-    asymmetry = np.abs(G - transposed).max()
-    if asymmetry > SLACK * np.abs(G).max():
+    unit = _unit_gram(G)
+    _check_semidefinite(unit)
+    return G, g, w, unit
+
+
+def _unit_gram(G: NDArray) -> NDArray[np.float32]:
+    """(G + Gᵀ) / 2 in units of its mean diagonal, if G [B, K, K] is symmetric.
+
+    Goes through G once, in blocks of rows that stay in the cache.
+    """
+    B, K, _ = G.shape
+    unit = np.empty(G.shape, np.float32)
+    trace = np.trace(G, axis1=1, axis2=2)[:, None, None]
+    scale = np.divide(0.5 * K, trace, out=np.zeros_like(trace), where=trace > 0)
+    asymmetry, largest = 0.0, np.zeros_like(trace)
+    rows = max(1, _BLOCK_VALUES // (B * K))
+    for start in range(0, K, rows):
+        part = slice(start, start + rows)
+        upper, lower = G[:, part], G[:, :, part].transpose(0, 2, 1)
+        asymmetry = max(asymmetry, np.abs(upper - lower).max())
+        largest = np.maximum(largest, np.abs(upper).max(axis=(1, 2), keepdims=True))
+        unit[:, part] = (upper + lower) * scale
+    if asymmetry > SLACK * largest.max():
         raise HashBWNError(
             f"gram is not symmetric (entries differ by {asymmetry:.3g}): give XᵀX or a covariance."
         )
-    G = 0.5 * (G + transposed)
-    # No entry of a positive semidefinite matrix exceeds its trace; the rest shows below.
-    if (np.abs(G).max(axis=(1, 2)) > (1 + SLACK) * np.trace(G, axis1=1, axis2=2)).any():
+    # No entry of a positive semidefinite matrix exceeds its trace.
+    if (largest > (1 + SLACK) * trace).any():
         raise HashBWNError(_NOT_A_GRAM)
-    return G, g, w
+    return unit
 
 
-def check_semidefinite(G: NDArray) -> None:
+def _check_semidefinite(G: NDArray) -> None:
     """Refuse matrices [B, K, K] that cannot be Gram matrices.
 
     Those of inputs that depend on each other are, with the slack their rounding needs, positive
-    definite, and only such matrices have Cholesky factors. G is in units of its mean diagonal,
-    float32 will do.
+    definite, and only such matrices have Cholesky factors. G is in units of its mean diagonal.
     """
     G = G.copy()
     diagonal(G)[...] += SLACK * G.shape[1]

@@ -30,11 +30,13 @@ scale also raises J, but not the other way round: a fixed point of (2)–(3) can
 improved by a single flip. With r = G b at hand, pricing all K flips of a channel costs O(K) and
 making one costs O(K), so many can be made:
 
-    "one_opt"   best single flips until none raises J, from two starts: the signs of the weights,
-                and the paper's descent (3) tightened slowly, from relaxed codes −1 ≤ b_j ≤ 1, for
-                which (1) is convex, to ±1 (graduated non-convexity, Blake and Zisserman, 1987)
+    "one_opt"   single flips until none raises J, from two starts: the signs of the weights, and
+                the paper's descent (3) tightened slowly, from relaxed codes −1 ≤ b_j ≤ 1, for
+                which (1) is convex, to ±1 (graduated non-convexity, Blake and Zisserman, 1987);
+                the relaxed codes start at the clipped weights, near the convex optimum
     "tabu"      goes on from the better of the two, downhill too, without undoing recent flips;
-                codes that hardly matter keep out, as they would take most of its moves
+                codes that hardly matter keep out, as they would take most of its moves, and of
+                many codes the least certain take part, chosen anew every 2,048 steps
     "exact"     all codes, for K up to 16
 
 **Longer codes.** With n bits a weight, α Σ_k 2^(n−1−k) b_k, a code stands for one of the odd levels
@@ -60,9 +62,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashbwn_keras.errors import HashBWNError
-from hashbwn_keras.solver.checks import check_semidefinite, checked, diagonal
+from hashbwn_keras.solver.checks import checked, diagonal
 from hashbwn_keras.solver.methods import BITS, METHODS
-from hashbwn_keras.solver.search import Problems, Rules, search_range
+from hashbwn_keras.solver.search import GROUP, Problems, Rules, search_range
 from hashbwn_keras.solver.starts import BABAI_STEPS, rounded, triangular
 from hashbwn_keras.solver.trials import try_all
 
@@ -75,8 +77,9 @@ Small enough to add nothing, yet above 1.2e-7, the limit under which Larq Comput
 channel for zero and turns its whole layer to float.
 """
 # What follows was measured on ResNet-20 (benchmarks/solver.md); results hardly depend on it.
-SWEEPS = 40  # of the slow descent
-TABU_STEPS = 8192  # or 2 K where that is more
+SWEEPS = (64, 160)  # of the slow descent, at least and at most; many inputs need fewer
+SWEEPS_TIMES_K = 2**17
+TABU_STEPS = 8192
 WEAK_INPUT = 1e-3  # of the mean variance: codes of weaker inputs are left out of tabu search
 
 
@@ -118,13 +121,14 @@ def solve(
         method: "sign": codes of ``init``, with their best scale. "dcc": the paper's discrete cyclic
             coordinate descent from there. "one_opt", "tabu": single flips and tabu search on J.
             "exact": all codes tried, bits · K ≤ 16. "auto": "exact" where it can be, else "tabu".
-        init: float weights like ``cross``, which are rounded to be the start, to their signs for
-            one bit; without ``init``, ``cross``. Zeros take the sign of ``cross``, or +1.
+        init: float weights like ``cross``, in any unit. Rounded, to their signs for one bit, they
+            are the first start, clipped the second; without ``init``, ``cross``. Zeros are rounded
+            to the sign of ``cross``, or +1.
         seed: of the tabu tenures. Same arguments, same result on one machine, for any
             number of threads; each channel's result is independent of the others.
         bits: of a weight, 1 to 4. A search takes at most ``bits`` times as long as for one bit.
         damping: λ; the search sees G + λ · mean(diag G) · I, which guards against few patches.
-        steps: tabu steps a channel, by default 8,192 or, where that is more, 2 K.
+        steps: tabu steps a channel, at most; by default 8,192.
 
     Returns:
         Codes with g·b ≥ 0 in every channel. ``objective`` is never below that of "sign" (with
@@ -141,7 +145,7 @@ def solve(
         raise HashBWNError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
     if bits not in BITS:
         raise HashBWNError(f"bits={bits!r}: choose {BITS[0]} to {BITS[-1]} bits a weight.")
-    G, g, w = checked(gram, cross, init)
+    G, g, w, unit = checked(gram, cross, init)
     B, K, T = g.shape
     if method == "auto":
         method = "exact" if bits * K <= EXACT_LIMIT else "tabu"
@@ -151,28 +155,27 @@ def solve(
             f'up to {EXACT_LIMIT} bits a channel, or method="tabu".'
         )
     if steps is None:
-        steps = max(TABU_STEPS, 2 * K)
+        steps = TABU_STEPS
     if steps < 0 or not 0 <= damping < np.inf:
         raise HashBWNError(f"steps={steps} and damping={damping} must be finite and not negative.")
 
-    problem = _Problem(G, g, damping)
-    check_semidefinite(problem.gram(0.0, np.float32))
+    problem = _Problem(G, g, unit, damping)
     top = 2**bits - 1
     start = problem.signed(rounded(G, g, w, top))
     found = _rows(start)
     if method == "exact":
         rows = _rows(problem.cross())
-        _in_threads(partial(try_all, problem.gram(damping), rows, found, float(top)), B * T)
+        _in_threads(partial(try_all, problem.damped_exactly(), rows, found, float(top)), B * T)
     elif method != "sign":
         rules = Rules(
             ("dcc", "one_opt", "tabu").index(method),
             np.float32(top),
-            SWEEPS,
+            int(np.clip(SWEEPS_TIMES_K / K, *SWEEPS)),
             WEAK_INPUT + damping,
             steps,
             np.uint64(seed % 2**64),
         )
-        found = _search_codes(problem, found, rules, damping)
+        found = _search_codes(problem, found, w, rules)
     found = problem.signed(found.reshape(B, T, K).transpose(0, 2, 1))
     solution = problem.solution(start, found)
     if np.ndim(gram) == 3:
@@ -183,17 +186,22 @@ def solve(
 class _Problem:
     """The moments G [B, K, K] and g [B, K, T], and in the units the searches use."""
 
-    def __init__(self, G: NDArray, g: NDArray, damping: float) -> None:
-        self._G, self._g = G, g
+    def __init__(self, G: NDArray, g: NDArray, unit: NDArray, damping: float) -> None:
+        self._G, self._g, self._unit = G, g, unit
         self._damping = damping
-        # Of order one: J only changes by a factor, and float32 suffices to search.
         self._level = np.trace(G, axis1=1, axis2=2)[:, None, None] / G.shape[1]
 
-    def gram(self, damping: float, dtype: type = np.float64) -> NDArray:
-        """G in units of its mean diagonal, plus ``damping`` on the diagonal."""
-        unit = _ratio(self._G, self._level)
-        diagonal(unit)[...] += damping
-        return unit.astype(dtype)
+    def damped(self) -> NDArray[np.float32]:
+        """G in units of its mean diagonal, damped; of order one: float32 suffices to search."""
+        G = self._unit.copy()
+        diagonal(G)[...] += np.float32(self._damping)
+        return G
+
+    def damped_exactly(self) -> NDArray[np.float64]:
+        """The same to the last digit."""
+        G = _ratio(0.5 * (self._G + self._G.transpose(0, 2, 1)), self._level)
+        diagonal(G)[...] += self._damping
+        return G
 
     def cross(self) -> NDArray:
         """The cross moments g in units of the largest of each channel."""
@@ -211,18 +219,30 @@ class _Problem:
         """
         still = diagonal(self._G)[:, :, None] <= 1e-12 * self._level
         b = np.where(still, start, found)
-        (p, q, J), (p_start, q_start, J_start) = self._forms(b), self._forms(start)
-        better = J_start < J
-        b = np.where(better[:, None], b, start)
-        p, q = np.where(better, p, p_start), np.where(better, q, q_start)
+        p, q, J = self._forms(b)
+        single = start.astype(np.float32)
+        rough = ((self._unit @ single) * single).sum(axis=1, dtype=np.float64) * self._level[:, 0]
+        # Only where the start comes close are its forms needed to the last digit.
+        rough = self._objective(start, (self._g * start).sum(axis=1), rough)
+        close = np.flatnonzero((1.001 * rough > J).any(axis=0))
+        p_start, q_start, J_start = self._forms(start, close)
+        worse = J[:, close] <= J_start
+        b[:, :, close] = np.where(worse[:, None], start[:, :, close], b[:, :, close])
+        p[:, close] = np.where(worse, p_start, p[:, close])
+        q[:, close] = np.where(worse, q_start, q[:, close])
         scales = np.maximum(_ratio(p, q), MIN_SCALE)
         return HashCodes(b.astype(np.int8), scales, _ratio(p * p, q))
 
-    def _forms(self, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """The forms g·b and bᵀ G b of every channel [B, T], and J with G damped."""
-        p, q = (self._g * b).sum(axis=1), ((self._G @ b) * b).sum(axis=1)
-        damped = q + self._damping * self._level[:, 0] * (b * b).sum(axis=1)
-        return p, q, _ratio(p * p, damped)
+    def _forms(self, b: NDArray, channels: Any = slice(None)) -> tuple[NDArray, NDArray, NDArray]:
+        """The forms g·b and bᵀ G b of channels [B, ...], and J with G damped."""
+        b = b[:, :, channels]
+        p = (self._g[:, :, channels] * b).sum(axis=1)
+        q = ((self._G @ b) * b).sum(axis=1)
+        return p, q, self._objective(b, p, q)
+
+    def _objective(self, b: NDArray, p: NDArray, q: NDArray) -> NDArray:
+        """J with G damped; p = g·b, q = bᵀ G b."""
+        return _ratio(p * p, q + self._damping * self._level[:, 0] * (b * b).sum(axis=1))
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
@@ -231,18 +251,20 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=where)
 
 
-def _search_codes(problem: _Problem, start: NDArray, rules: Rules, damping: float) -> NDArray:
-    """The codes [B·T, K] that the compiled search finds from ``start``."""
+def _search_codes(problem: _Problem, start: NDArray, w: NDArray, rules: Rules) -> NDArray:
+    """The codes [B·T, K] that the compiled search finds from ``start`` and the weights."""
     single = np.float32
-    grams, cross = problem.gram(damping, single), problem.cross()
-    factors, weights = grams[:, :1], cross  # not used for one bit
+    grams, cross = problem.damped(), problem.cross()
+    factors: NDArray = grams[:, :1]  # not used for one bit
+    targets = cross
     if rules.top > 1:
-        factors, weights = triangular(problem.gram(damping), cross)
+        factors, targets = triangular(problem.damped_exactly(), cross)
     problems = Problems(
         grams,
         _rows(cross).astype(single),
+        _rows(_ratio(w, np.abs(w).max(axis=1, keepdims=True))).astype(single),
         np.ascontiguousarray(factors, single),
-        _rows(weights).astype(single),
+        _rows(targets).astype(single),
         BABAI_STEPS,
     )
     codes = start.astype(single)
@@ -259,8 +281,9 @@ def _in_threads(run: Any, problems: int) -> None:
     """Call ``run(first, last)`` on ranges of problems in as many threads as there are cores."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     threads = min(problems, len(affinity(0)) if affinity else os.cpu_count() or 1)
-    # Several ranges a thread, because searches differ in length.
-    edges = np.linspace(0, problems, min(problems, 4 * threads) + 1).astype(int)
+    # Several ranges a thread, because searches differ in length, but full groups first.
+    ranges = min(problems, max(threads, min(4 * threads, problems // GROUP)))
+    edges = np.linspace(0, problems, ranges + 1).astype(int)
     pool = ThreadPoolExecutor(threads)
     try:
         for job in [pool.submit(run, int(a), int(b)) for a, b in pairwise(edges)]:

@@ -10,7 +10,7 @@ from solver.problems import layer, objective
 
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.solver import hashing
-from hashbwn_keras.solver.descent import babai
+from hashbwn_keras.solver.babai import babai
 from hashbwn_keras.solver.hashing import solve
 
 SEARCHES = ("dcc", "one_opt", "tabu")
