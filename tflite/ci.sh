@@ -8,7 +8,7 @@ python=${1:-python3}
 seconds=${HASHBWN_FUZZ_SECONDS:-60}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-flags="-std=gnu11 -g -fno-math-errno -DHB_ALONE=0 -DHB_FAR=0 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+flags="-std=gnu11 -g -fno-math-errno -DHB_ALONE=0 -DHB_FAR=0 -DHB_REGISTERS_FROM=1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
        -Wall -Wextra -Werror -I$here/include"
 export ASAN_OPTIONS=allocator_may_return_null=1
 TF_CPP_MIN_LOG_LEVEL=3 "$python" "$here/tests/make_seeds.py" "$work/seeds" 2>"$work/log" ||

@@ -13,8 +13,6 @@ from hashbwn_keras.tflite.names import CONV_2D, FULLY_CONNECTED, Storage
 from hashbwn_keras.tflite.provenance import read_provenance
 
 _FASTER = "the runtime's kernel is faster there"
-# As in tflite/delegate/layer.c: the runtime has no fast kernel for a filter that operators rebuild.
-_PACKED = "a packed filter never reaches the runtime's fast kernels"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Claim:
         storage: of its filter, see docs/format.md.
         float32: whether its activations are float32, not int8.
         refused: why no CPU's kernels take it; "" where that depends on the CPU.
-        measured: for each kind of CPU, by which measurement or for which reason it is taken; ""
+        measured: for each kind of CPU, by which measurement it is taken; ""
             where it is not.
     """
 
@@ -116,9 +114,9 @@ def claims_of(file: str | os.PathLike[str], native: Native | None = None) -> Cla
 def _claim(name: str, found: Filter, operator: Any, native: Native, cpus: tuple[Cpu, ...]) -> Claim:
     types = {found.graph.tensor(int(i)).type for i in (operator.inputs[0], operator.outputs[0])}
     refused = _refused(found, operator, types)
-    measured = dict.fromkeys(cpus, "" if refused else _PACKED)
-    if not refused and found.storage is not Storage.PACKED:
-        shape = _shape(found, operator, types == {Type.FLOAT32})
+    measured = dict.fromkeys(cpus, "")
+    if not refused:
+        shape = _shape(found, types == {Type.FLOAT32})
         measured = {cpu: native.worth(shape, cpu.kernels, cpu.dot_product) for cpu in cpus}
     return Claim(
         name,
@@ -136,8 +134,10 @@ def _refused(found: Filter, operator: Any, types: set[int]) -> str:
         return "Larq Compute Engine's own interpreter runs it"
     if found.kind not in (CONV_2D, FULLY_CONNECTED):
         return f"there are no kernels for {found.kind.name}"
-    if found.bits != 1:
-        return "its filter has more than two values in an output channel"
+    if found.bits != 1 and found.storage is Storage.PACKED:
+        return "its packed filter has more than one bit a weight"
+    if found.bits < 1:
+        return "its filter has many values in an output channel"
     if types not in ({Type.FLOAT32}, {Type.INT8}):
         return "its activations are neither float32 nor int8 throughout"
     image = found.graph.shape(int(operator.inputs[0]))
@@ -146,10 +146,9 @@ def _refused(found: Filter, operator: Any, types: set[int]) -> str:
     return ""
 
 
-def _shape(found: Filter, operator: Any, is_float: bool) -> LayerShape:
+def _shape(found: Filter, is_float: bool) -> LayerShape:
     if found.kind == FULLY_CONNECTED:
         outputs, inputs = found.shape
-        return LayerShape(False, is_float, outputs, 1, 1, inputs, 1)
+        return LayerShape(False, is_float, outputs, 1, 1, inputs, found.bits)
     outputs, rows, columns, inputs = found.shape
-    stride = operator.builtinOptions.strideH
-    return LayerShape(True, is_float, outputs, rows, columns, inputs, stride)
+    return LayerShape(True, is_float, outputs, rows, columns, inputs, found.bits)

@@ -99,7 +99,7 @@ class LayerShape:
         kernel_h: rows of the kernel; 1 for Dense.
         kernel_w: columns of the kernel; 1 for Dense.
         inputs: input channels.
-        stride_h: rows from one output to the next.
+        bits: of a weight.
     """
 
     convolution: bool
@@ -108,7 +108,7 @@ class LayerShape:
     kernel_h: int
     kernel_w: int
     inputs: int
-    stride_h: int
+    bits: int
 
 
 class Native:
@@ -148,11 +148,11 @@ class Native:
 
         Args:
             shape: of the layer.
-            kernels: one of :attr:`policy_sets`, or any other name for sets without measurements.
+            kernels: one of :attr:`policy_sets`; sets of any other name take nothing.
             dot_product: whether the CPU has 8-bit dot products.
         """
         sizes = (ctypes.c_int * 5)(
-            shape.outputs, shape.kernel_h, shape.kernel_w, shape.inputs, shape.stride_h
+            shape.outputs, shape.kernel_h, shape.kernel_w, shape.inputs, shape.bits
         )
         found = self._library.hashbwn_worth(
             kernels.encode(), dot_product, shape.convolution, shape.float32, sizes
@@ -162,3 +162,7 @@ class Native:
     def claimed(self) -> int:
         """Layers claimed by the delegate applied last in this thread."""
         return self._library.hashbwn_claimed()
+
+    def unpacked(self) -> int:
+        """Packed filters it unpacked for layers that the interpreter's own kernels run faster."""
+        return self._library.hashbwn_unpacked()

@@ -72,7 +72,7 @@ def layer(rng, shape):
     return codes, (rng.random(shape[0]) + 0.1).astype(np.float32), rng.normal(size=shape[0])
 
 
-def check(content, x, y, alpha, bias, activation, int8):
+def check(content, x, y, alpha, bias, activation, int8, unit=127):
     """y: exact sums of signed inputs, float64."""
     got, claimed = run(content, x)
     assert claimed == 1
@@ -81,10 +81,10 @@ def check(content, x, y, alpha, bias, activation, int8):
         np.testing.assert_allclose(got, want, rtol=0, atol=4e-6 * (np.abs(want).max() + 1) * 10)
         return
     # gemmlowp's and float32 requantisation round the same real number: at most one step apart.
-    scale = np.float32(IN[0]) * alpha / np.float32(127)
+    scale = np.float32(IN[0]) * alpha / np.float32(unit)
     stored_bias = np.round(bias / scale)
     real = (
-        activate((y * 127 + stored_bias) * scale.astype(np.float64), activation) / OUT[0] + OUT[1]
+        activate((y * unit + stored_bias) * scale.astype(np.float64), activation) / OUT[0] + OUT[1]
     )
     want = np.clip(np.round(real), -128, 127)
     off = np.abs(got - want)
@@ -159,6 +159,35 @@ def test_dense(data):
     check(g.finish([x], [y]), values, sums, alpha, bias, activation, int8)
 
 
+@pytest.mark.parametrize("storage", ["float", "int8", "dequantised"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("is_conv", [True, False])
+def test_constants_of_more_bits(is_conv, bits, storage):
+    """Odd multiples of α, each the product rounded once, are claimed and computed exactly."""
+    rng = np.random.default_rng(bits)
+    shape, int8 = (21, 3, 2, 7) if is_conv else (70, 90), storage == "int8"
+    codes = (2 * rng.integers(0, 2**bits, shape) - (2**bits - 1)).astype(np.int8)
+    codes[:3] = np.sign(codes[:3]) * min(3, 2**bits - 1)  # channels without the least level
+    alpha, bias = (rng.random(shape[0]) + 0.1).astype(np.float32), rng.normal(size=shape[0])
+    alpha /= 2**bits
+    x_shape = [2, 6, 5, 7] if is_conv else [3, 90]
+    g = Graph()
+    x = g.tensor(
+        x_shape, np.int8 if int8 else np.float32, scale=IN[0] if int8 else None, zero=IN[1]
+    )
+    values = random_input(x_shape, int8)
+    stored = g.stored_filter(codes, alpha, storage if storage == "dequantised" else "constant", 0)
+    options = {"out": OUT if int8 else None, "filter_tensor": stored}
+    if is_conv:
+        y, _ = g.conv(x, codes, alpha, bias, shape=x_shape, **options)
+    else:
+        y, _ = g.dense(x, codes, alpha, bias, batch=3, **options)
+    centred = values.astype(np.int64) - IN[1] if int8 else values.astype(np.float64)
+    sums = expected_conv(centred, codes, 1, 1, SAME) if is_conv else centred @ codes.T
+    unit = 127 // int(np.abs(codes).max())
+    check(g.finish([x], [y]), values, sums, alpha, bias, NONE, int8, unit)
+
+
 def small_net(int8, storage, seed=0):
     """Four layers, one of them with a filter of many values. (content, input shape)"""
     rng = np.random.default_rng(seed)
@@ -225,6 +254,80 @@ def test_the_packed_filter_is_not_rebuilt():
     for operator in pattern:
         with pytest.raises(ValueError, match="Tensor data is null"):
             i.get_tensor(operator["outputs"][0])
+
+
+def narrow_net(int8, storage, seed=0):
+    """Layers that are left to the interpreter, and one that is not. (content, input shape)"""
+    rng = np.random.default_rng(seed)
+    shape = [1, 14, 13, 5]
+    g = Graph()
+    x = g.tensor(shape, np.int8, scale=0.02, zero=-5) if int8 else g.tensor(shape, np.float32)
+    y, s = x, shape
+    for outputs, k, inputs in ((7, 3, 5), (3, 1, 7), (300, 3, 3), (11, 2, 300)):
+        codes, alpha, bias = layer(rng, (outputs, k, k, inputs))
+        alpha /= k * inputs
+        stored = g.stored_filter(codes, alpha, storage, int8)
+        out = (0.05, -10) if int8 else None
+        y, s = g.conv(y, codes, alpha, bias, out=out, shape=s, filter_tensor=stored)
+    return g.finish([x], [y]), shape
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_packed_filters_of_unclaimed_layers_are_constants_to_the_interpreter(int8):
+    """A packed file computes what the same file with constants does, by the same kernels."""
+    content, shape = narrow_net(int8, "constant")
+    packed, _ = narrow_net(int8, "packed")
+    x = random_input(shape, int8)
+    want, claimed = run(content, x, force="0")
+    assert claimed < 4
+    got, same = run(packed, x, force="0")
+    assert same == claimed
+    assert Native(delegate_path()).unpacked() == 4 - claimed
+    np.testing.assert_array_equal(got, want)
+
+
+def test_unpacked_filters_survive_other_input_shapes():
+    content, _ = narrow_net(False, "packed")
+    results = []
+    for delegated in (False, True):
+        i = interpreter(content, delegated, force="0")
+        for height in (9, 20, 4):
+            i.resize_tensor_input(0, [2, height, 13, 5])
+            i.allocate_tensors()
+            i.set_tensor(0, random_input([2, height, 13, 5], False))
+            i.invoke()
+        results.append(i.get_tensor(i.get_output_details()[0]["index"]))
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
+
+
+def test_one_packed_filter_of_two_layers_is_unpacked_once():
+    rng = np.random.default_rng(0)
+    codes, alpha, bias = layer(rng, (5, 3, 3, 5))
+    g = Graph()
+    x = g.tensor([1, 8, 8, 5], np.float32)
+    stored = g.stored_filter(codes, alpha, "packed", False)
+    y, s = g.conv(x, codes, alpha, bias, shape=[1, 8, 8, 5], filter_tensor=stored)
+    y, _ = g.conv(y, codes, alpha, bias, shape=s, filter_tensor=stored)
+    content, values = g.finish([x], [y]), random_input([1, 8, 8, 5], False)
+    got, claimed = run(content, values, force="0")
+    assert (claimed, Native(delegate_path()).unpacked()) == (0, 1)
+    np.testing.assert_allclose(got, run(content, values, delegated=False)[0], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_packed_depthwise_filters_are_constants_to_the_interpreter(int8):
+    shape, results = [1, 9, 9, 20], []
+    for packed in (False, True):
+        rng = np.random.default_rng(0)
+        codes, alpha, _ = layer(rng, (1, 3, 3, 20))
+        alpha = np.full(20, 0.1, np.float32) if int8 else rng.random(20).astype(np.float32)
+        g = Graph()
+        x = g.tensor(shape, np.int8, scale=0.02, zero=-5) if int8 else g.tensor(shape, np.float32)
+        out = (0.05, -10) if int8 else None
+        y, _ = g.depthwise(x, codes, alpha, out=out, shape=shape, packed=packed)
+        results.append(run(g.finish([x], [y]), random_input(shape, int8))[0])
+        assert Native(delegate_path()).unpacked() == packed
+    np.testing.assert_array_equal(*results)
 
 
 def test_all_tensors_preserved():

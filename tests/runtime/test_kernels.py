@@ -37,7 +37,7 @@ def with_trial_set(tmp_path):
         trial = plain.replace("portable", "trial").replace(*change)
         (root / "kernels" / "trial.c").write_text(trial)
         lines = root / "kernels" / "isa.inc"
-        lines.write_text("HB_SET(trial, 0)\n" + lines.read_text())
+        lines.write_text("HB_SET(trial, 0, 0)\n" + lines.read_text())
         return root
 
     return add

@@ -93,21 +93,33 @@ static bool dense_call(const hb_layer *l, const tfl_tensor *x, hb_call *c) {
   return true;
 }
 
+hb_conv *hb_layer_conv(const hb_layer *l, const uint8_t *codes) {
+  const hb_conv_filter f = {l->is_float ? HB_F32 : HB_S8,
+                            l->bits,
+                            l->out_c,
+                            l->k_h,
+                            l->k_w,
+                            l->in_c,
+                            l->dilation_h,
+                            l->dilation_w};
+  return hb_conv_create(&f, codes);
+}
+
 // Dense weights are kept in the form the number of rows asks for, and only in that one.
 static bool pack_dense_layer(hb_layer *l, bool as_conv) {
   if (as_conv ? l->conv != NULL : l->dense != NULL) return true;
-  uint8_t *bits = hb_alloc((size_t)l->out_c * (size_t)l->in_c);
-  if (!bits) return false;
+  uint8_t *codes = hb_alloc((size_t)l->out_c * (size_t)l->in_c);
+  if (!codes) return false;
   if (as_conv) {
-    hb_dense_bits(l->dense, bits);
-    l->conv = hb_conv_create(l->out_c, 1, 1, l->in_c, bits);
+    hb_dense_codes(l->dense, codes);
+    l->conv = hb_layer_conv(l, codes);
     if (l->conv) hb_dense_destroy(l->dense), l->dense = NULL;
   } else {
-    hb_conv_bits(l->conv, bits);
-    l->dense = hb_dense_create(l->out_c, l->in_c, bits);
+    hb_conv_codes(l->conv, codes);
+    l->dense = hb_dense_create(l->out_c, l->in_c, l->bits, codes);
     if (l->dense) hb_conv_destroy(l->conv), l->conv = NULL;
   }
-  free(bits);
+  free(codes);
   return as_conv ? l->conv != NULL : l->dense != NULL;
 }
 

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "../kernels/services.h"
+#include "claim.h"
 #include "hashbwn_delegate.h"
 #include "layer.h"
 #include "plugin.h"
+#include "unpack.h"
 
 // Shared by the claimed layers of one graph, which the runtime runs one after the other.
 typedef struct {
@@ -26,47 +28,16 @@ typedef struct {
   bool ready;
 } kernel;
 
-// The layer being handed over: the runtime calls kernel_init from inside ReplaceNodeSubsets.
-static _Thread_local struct {
-  hb_layer *layer;
-  graph_state *state;
-  bool refused;
-} handed_over;
-static _Thread_local int claimed_last;
+static _Thread_local int claimed_last, unpacked_last;
 
 int hashbwn_claimed(void) { return claimed_last; }
+int hashbwn_unpacked(void) { return unpacked_last; }
 
 static void release_state(graph_state *s) {
   if (!s || atomic_fetch_sub(&s->users, 1) != 1) return;
   hb_pool_destroy(s->pool);
   free(s->workspace);
   free(s);
-}
-
-static bool contains(const tfl_ints *list, int value) {
-  for (int i = 0; list && i < list->size; ++i)
-    if (list->data[i] == value) return true;
-  return false;
-}
-
-static void *kernel_init(tfl_context *c, const char *buffer, size_t length) {
-  (void)c;
-  (void)length;
-  const tfl_delegate_params *p = (const void *)buffer;
-  hb_layer *l = handed_over.layer;
-  // Only the layer's own result may be wanted by others: the rebuilt filter is never made. That an
-  // interpreter preserves all tensors shows here only, by a part for every operator.
-  handed_over.refused |= !p || !l || !contains(p->nodes_to_replace, l->node) ||
-                         !p->output_tensors || p->output_tensors->size != 1 ||
-                         p->output_tensors->data[0] != l->y;
-  if (handed_over.refused) return NULL;
-  kernel *k = calloc(1, sizeof *k);
-  if (!k) return NULL;
-  k->layer = l;
-  k->state = handed_over.state;
-  atomic_fetch_add(&k->state->users, 1);
-  handed_over.layer = NULL;
-  return k;
 }
 
 static void kernel_free(tfl_context *c, void *data) {
@@ -78,11 +49,6 @@ static void kernel_free(tfl_context *c, void *data) {
   free(k);
 }
 
-static int fail(tfl_context *c, const char *why) {
-  c->report_error(c, "hashbwn: %s", why);
-  return TFL_ERROR;
-}
-
 static bool same_dims(const tfl_tensor *t, const hb_call *call) {
   return t->dims && t->dims->size == call->rank &&
          memcmp(t->dims->data, call->dims, (size_t)call->rank * sizeof(int)) == 0;
@@ -91,29 +57,29 @@ static bool same_dims(const tfl_tensor *t, const hb_call *call) {
 static int resize_output(tfl_context *c, tfl_tensor *y, const hb_call *call) {
   if (same_dims(y, call)) return TFL_OK;
   tfl_ints *dims = malloc(sizeof *dims + (size_t)call->rank * sizeof(int));  // the runtime frees it
-  if (!dims) return fail(c, "no memory for a shape");
+  if (!dims) return hb_report(c, "no memory for a shape");
   dims->size = call->rank;
   memcpy(dims->data, call->dims, (size_t)call->rank * sizeof(int));
   return c->resize_tensor(c, y, dims);
 }
 
 static int grow_workspace(tfl_context *c, graph_state *s, size_t bytes) {
-  if (bytes == 0) return fail(c, hb_error());
+  if (bytes == 0) return hb_report(c, hb_error());
   if (bytes <= s->workspace_bytes) return TFL_OK;
   free(s->workspace);
   s->workspace = hb_alloc(bytes);
   s->workspace_bytes = s->workspace ? bytes : 0;
-  return s->workspace ? TFL_OK : fail(c, hb_error());
+  return s->workspace ? TFL_OK : hb_report(c, hb_error());
 }
 
 static int kernel_prepare(tfl_context *c, tfl_node *node) {
   kernel *k = node->user_data;
-  if (!k) return fail(c, "a claimed layer could not be set up");
+  if (!k) return hb_report(c, "a claimed layer could not be set up");
   k->ready = false;
   const tfl_tensor *x = hb_tensor(c, k->layer->x);
   tfl_tensor *y = (tfl_tensor *)hb_tensor(c, k->layer->y);
-  if (!x || !y) return fail(c, "a tensor of a claimed layer is gone");
-  if (!hb_layer_call(k->layer, x, &k->call)) return fail(c, hb_error());
+  if (!x || !y) return hb_report(c, "a tensor of a claimed layer is gone");
+  if (!hb_layer_call(k->layer, x, &k->call)) return hb_report(c, hb_error());
   const int threads = hb_pool_threads(k->state->pool);
   if (grow_workspace(c, k->state, hb_layer_workspace(k->layer, &k->call, threads)) != TFL_OK)
     return TFL_ERROR;
@@ -128,31 +94,18 @@ static bool overlap(const char *a, size_t a_bytes, const char *b, size_t b_bytes
 
 static int kernel_invoke(tfl_context *c, tfl_node *node) {
   kernel *k = node->user_data;
-  if (!k || !k->ready) return fail(c, "a claimed layer was run before it was prepared");
+  if (!k || !k->ready) return hb_report(c, "a claimed layer was run before it was prepared");
   const tfl_tensor *x = hb_tensor(c, k->layer->x), *y = hb_tensor(c, k->layer->y);
   const size_t size = k->layer->is_float ? 4 : 1;
   const size_t x_bytes = (size_t)k->call.x_elements * size;
   const size_t y_bytes = (size_t)k->call.y_elements * size;
   if (!x || !y || !x->data || !y->data || x->bytes < x_bytes || y->bytes < y_bytes)
-    return fail(c, "a tensor of a claimed layer has no memory or too little");
+    return hb_report(c, "a tensor of a claimed layer has no memory or too little");
   if (overlap(x->data, x_bytes, y->data, y_bytes))
-    return fail(c, "the input and the output of a claimed layer overlap");
+    return hb_report(c, "the input and the output of a claimed layer overlap");
   if (hb_layer_run(k->layer, &k->call, x->data, y->data, k->state->workspace, k->state->pool) != 0)
-    return fail(c, hb_error());
+    return hb_report(c, hb_error());
   return TFL_OK;
-}
-
-static tfl_registration registration(void) {
-  tfl_registration r;
-  memset(&r, 0, sizeof r);
-  r.init = kernel_init;
-  r.free = kernel_free;
-  r.prepare = kernel_prepare;
-  r.invoke = kernel_invoke;
-  r.builtin_code = TFL_OP_DELEGATE;
-  r.custom_name = "HashBwnDelegate";
-  r.version = 1;
-  return r;
 }
 
 // The runtime splits a claim by readiness. Operators that rebuild the filter are ready before
@@ -170,23 +123,20 @@ static bool decode_would_split(tfl_context *c, const hb_graph *g, const hb_layer
 // Takes ownership of the layer.
 static int hand_over(tfl_context *c, const hb_graph *g, tfl_delegate *d, hb_layer *l,
                      graph_state *state) {
-  struct {
-    int size, nodes[HB_DECODE_NODES + 1];
-  } list = {0};
+  kernel *k = calloc(1, sizeof *k);
+  if (!k) return hb_layer_free(l), hb_report(c, "no memory for a layer");
+  k->layer = l;
+  k->state = state;
+  atomic_fetch_add(&state->users, 1);
+  hb_claim claim = {.output = l->y,
+                    .free = kernel_free,
+                    .prepare = kernel_prepare,
+                    .invoke = kernel_invoke,
+                    .data = k};
   if (!decode_would_split(c, g, l))
-    for (int i = l->decode_count - 1; i >= 0; --i) list.nodes[list.size++] = l->decode[i];
-  list.nodes[list.size++] = l->node;
-  handed_over.layer = l;
-  handed_over.state = state;
-  handed_over.refused = false;
-  const int status = c->replace_node_subsets(c, registration(), (const tfl_ints *)&list, d);
-  hb_layer_free(handed_over.layer);  // NULL when a kernel took it
-  handed_over.layer = NULL;
-  if (handed_over.refused)
-    return fail(c,
-                "the unpacked weights of a layer are asked for, but never made: leave out the "
-                "delegate or experimental_preserve_all_tensors");
-  return status;
+    for (int i = l->decode_count - 1; i >= 0; --i) claim.nodes[claim.count++] = l->decode[i];
+  claim.nodes[claim.count++] = l->node;
+  return hb_claim_make(c, d, &claim);
 }
 
 static graph_state *make_state(const tfl_context *c, const hb_plugin *plugin) {
@@ -200,26 +150,37 @@ static graph_state *make_state(const tfl_context *c, const hb_plugin *plugin) {
   return s;
 }
 
-static void say_claim(const hb_layer *l, int node, const char *reason) {
+static void say_claim(const hb_layer *l, int node, const char *reason, bool unpacked) {
   if (l)
     hb_say("operator %d claimed: %s %dx%dx%d -> %d, %s", node, l->is_conv ? "convolution" : "dense",
            l->k_h, l->k_w, l->in_c, l->out_c, l->is_float ? "float32" : "int8");
   else if (reason)
-    hb_say("operator %d left to the runtime: %s", node, reason);
+    hb_say("operator %d left to the runtime: %s%s", node, reason,
+           unpacked ? "; its packed filter was unpacked" : "");
+}
+
+static int claim_one(tfl_context *c, tfl_delegate *d, const hb_graph *g, int node,
+                     graph_state *state) {
+  const hb_plugin *plugin = d->data;
+  const char *reason;
+  bool unpacked = false;
+  hb_layer *l = hb_layer_read(g, node, plugin->force, &reason);
+  if (l) {
+    if (plugin->verbose) say_claim(l, node, NULL, false);
+    const int status = hand_over(c, g, d, l, state);
+    claimed_last += status == TFL_OK;
+    return status;
+  }
+  const int status = hb_unpack(d, g, node, &unpacked);
+  unpacked_last += unpacked;
+  if (plugin->verbose) say_claim(NULL, node, reason, unpacked);
+  return status;
 }
 
 static int claim_all(tfl_context *c, tfl_delegate *d, const hb_graph *g, const int *nodes,
                      int count, graph_state *state) {
-  const hb_plugin *plugin = d->data;
   int status = TFL_OK;
-  for (int i = 0; i < count && status == TFL_OK; ++i) {
-    const char *reason;
-    hb_layer *l = hb_layer_read(g, nodes[i], plugin->force, &reason);
-    if (plugin->verbose) say_claim(l, nodes[i], reason);
-    if (!l) continue;
-    status = hand_over(c, g, d, l, state);
-    claimed_last += status == TFL_OK;
-  }
+  for (int i = 0; i < count && status == TFL_OK; ++i) status = claim_one(c, d, g, nodes[i], state);
   return status;
 }
 
@@ -227,13 +188,14 @@ int hb_delegate_prepare(tfl_context *c, tfl_delegate *d) {
   hb_plugin *plugin = d->data;
   tfl_ints *plan;
   if (atomic_load(&plugin->closed))
-    return fail(c, "the delegate was closed before its interpreter");
-  claimed_last = 0;
+    return hb_report(c, "the delegate was closed before its interpreter");
+  claimed_last = unpacked_last = 0;
   if (c->get_execution_plan(c, &plan) != TFL_OK || !plan) return TFL_ERROR;
   const int count = plan->size;
   int *nodes = malloc(((size_t)count + 1) * sizeof *nodes);
   hb_graph g;
-  if (!nodes || !hb_graph_init(&g, c, plan)) return free(nodes), fail(c, "no memory for a graph");
+  if (!nodes || !hb_graph_init(&g, c, plan))
+    return free(nodes), hb_report(c, "no memory for a graph");
   memcpy(nodes, plan->data, (size_t)count * sizeof *nodes);  // the plan changes as layers go
   graph_state *state = make_state(c, plugin);
   const int status = state ? claim_all(c, d, &g, nodes, count, state) : TFL_ERROR;

@@ -98,6 +98,7 @@ static bool read_bias(hb_layer *l, const tfl_tensor *b) {
 
 static bool take_filter(hb_layer *l, const hb_graph *g, hb_filter *f, int tensor) {
   l->out_c = f->dims[0];
+  l->bits = f->bits;
   l->k_h = l->is_conv ? f->dims[1] : 1;
   l->k_w = l->is_conv ? f->dims[2] : 1;
   l->in_c = f->dims[f->rank - 1];
@@ -111,9 +112,9 @@ static bool take_filter(hb_layer *l, const hb_graph *g, hb_filter *f, int tensor
   f->alpha = NULL;
   f->magnitude = NULL;
   if (l->is_conv)
-    l->conv = hb_conv_create(l->out_c, l->k_h, l->k_w, l->in_c, f->bits);
+    l->conv = hb_layer_conv(l, f->codes);
   else
-    l->dense = hb_dense_create(l->out_c, l->in_c, f->bits);
+    l->dense = hb_dense_create(l->out_c, l->in_c, l->bits, f->codes);
   return l->conv || l->dense;
 }
 
@@ -150,7 +151,7 @@ static bool fill_layer(hb_layer *l, const hb_graph *g, const tfl_node *n, bool f
     *reason = hb_error();
     ok = take_filter(l, g, &f, n->inputs->data[1]);
   }
-  if (ok && !force && !f.is_decoded && !hb_worth_it(l)) {
+  if (ok && !force && !hb_worth_it(l)) {
     *reason = "the runtime's kernel is faster here";
     ok = false;
   }

@@ -9,7 +9,7 @@ typedef struct {
   int node;  // index of the operator
   int x, y;  // tensor indices
   bool is_conv, is_float;
-  int in_c, out_c, k_h, k_w;
+  int in_c, out_c, k_h, k_w, bits;
   int padding, stride_h, stride_w, dilation_h, dilation_w, activation;
   bool keep_dims;       // Dense: the output keeps the input's leading dimensions
   float *alpha, *bias;  // float: [out_c], bias may be NULL
@@ -35,6 +35,8 @@ typedef struct {
   int64_t x_elements, y_elements;
 } hb_call;
 bool hb_layer_call(hb_layer *layer, const tfl_tensor *x, hb_call *call);
+// The layer as a convolution of these codes; Dense as one of 1x1.
+hb_conv *hb_layer_conv(const hb_layer *layer, const uint8_t *codes);
 size_t hb_layer_workspace(const hb_layer *layer, const hb_call *call, int threads);
 int hb_layer_run(const hb_layer *layer, const hb_call *call, const void *x, void *y,
                  void *workspace, hb_pool *pool);

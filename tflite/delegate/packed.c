@@ -59,52 +59,109 @@ static const uint32_t *find_words(hb_filter *f, const hb_graph *g, int tensor, i
   return words->data;
 }
 
-static bool read_pairs(hb_filter *f, const tfl_tensor *pairs, const char **reason) {
-  *reason = "the values of its packed filter are not -a, +a per output channel";
+// Which way the values of output channel o lie: -a, +a.
+static bool read_pair(hb_filter *f, int o, const tfl_tensor *t, int64_t at) {
+  if (f->is_float) {
+    const float *p = (const float *)t->data + at;
+    f->alpha[o] = p[1];
+    return isfinite(p[1]) && p[1] >= 0 && p[0] == -p[1];
+  }
+  const int8_t *p = (const int8_t *)t->data + at;
+  f->magnitude[o] = p[1];
+  return p[1] >= 0 && p[0] == -p[1];
+}
+
+static bool read_pairs(hb_filter *f, const tfl_tensor *pairs) {
   if (!hb_is_constant(pairs, f->is_float ? TFL_FLOAT32 : TFL_INT8) || pairs->dims->size != 2 ||
-      pairs->dims->data[0] != f->dims[0] || pairs->dims->data[1] != 2)
+      pairs->dims->data[0] != f->outputs || pairs->dims->data[1] != 2)
     return false;
-  for (int o = 0; o < f->dims[0]; ++o) {
-    if (f->is_float) {
-      const float *p = (const float *)pairs->data + 2 * o;
-      if (!isfinite(p[1]) || p[1] < 0 || p[0] != -p[1]) return false;
-      f->alpha[o] = p[1];
-    } else {
-      const int8_t *p = (const int8_t *)pairs->data + 2 * o;
-      if (p[1] < 0 || p[0] != -p[1]) return false;
-      f->magnitude[o] = p[1];
-    }
+  for (int o = 0; o < f->outputs; ++o)
+    if (!read_pair(f, o, pairs, 2 * (int64_t)o)) return false;
+  return true;
+}
+
+// The int8 values of a depthwise filter: one pair for all channels.
+static bool read_one_pair(hb_filter *f, const tfl_tensor *pair) {
+  if (!hb_is_constant(pair, TFL_INT8) || hb_elements(pair) != 2) return false;
+  for (int o = 0; o < f->outputs; ++o)
+    if (!read_pair(f, o, pair, 0)) return false;
+  return true;
+}
+
+// The float values of a depthwise filter: -1 and +1, and what they are multiplied by.
+static bool read_scales(hb_filter *f, const tfl_tensor *signs, const tfl_tensor *scales) {
+  if (!hb_is_constant(signs, TFL_FLOAT32) || hb_elements(signs) != 2 ||
+      ((const float *)signs->data)[0] != -1 || ((const float *)signs->data)[1] != 1 ||
+      !hb_is_constant(scales, TFL_FLOAT32) || scales->dims->size != 1 ||
+      hb_elements(scales) != f->outputs)
+    return false;
+  for (int o = 0; o < f->outputs; ++o) {
+    f->alpha[o] = ((const float *)scales->data)[o];
+    if (!isfinite(f->alpha[o]) || f->alpha[o] < 0) return false;
   }
   return true;
 }
 
-// The packed form of docs/format.md: GATHER <- RESHAPE [<- STRIDED_SLICE <- RESHAPE] <- MUL <- MUL.
-bool hb_filter_read_packed(hb_filter *f, const hb_graph *g, int index, const char **reason) {
-  const tfl_tensor *t = hb_tensor(g->context, index);
-  int tensor = index;
-  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
-  *reason = "its filter is neither a constant nor built from one in a known way";
-  const tfl_gather_params *p = n ? n->builtin_data : NULL;
-  if (!p || p->axis != 1 || p->batch_dims != 1) return false;
-  const tfl_tensor *pairs = hb_tensor(g->context, n->inputs->data[0]);
-  tensor = n->inputs->data[1];
-  if (!hb_filter_shape(f, t, t->type == TFL_FLOAT32, reason)) return false;
-  const int64_t count = (int64_t)f->dims[0] * f->per_output;
-  *reason = "the operators that rebuild its packed filter are not the documented ones";
-  // The result of the last RESHAPE indexes `pairs` row by row, so it must have the filter's shape.
+// A tensor of the filter's shape <- RESHAPE [<- STRIDED_SLICE <- RESHAPE] <- MUL <- MUL <- words.
+static bool read_bits(hb_filter *f, const hb_graph *g, int tensor) {
+  const int64_t count = (int64_t)f->outputs * f->per_output;
+  // It chooses between values row by row, so it must have the filter's shape.
   const tfl_tensor *shaped = hb_tensor(g->context, tensor);
   if (hb_elements(shaped) != count || shaped->dims->size != f->rank ||
       memcmp(shaped->dims->data, f->dims, (size_t)f->rank * sizeof(int)) != 0)
     return false;
   if (!step_back(f, g, &tensor, TFL_OP_RESHAPE, 1)) return false;
   if (count % 32 != 0) {
-    n = step_back(f, g, &tensor, TFL_OP_STRIDED_SLICE, 4);
+    const tfl_node *n = step_back(f, g, &tensor, TFL_OP_STRIDED_SLICE, 4);
     if (!n || !takes_first(g, n, count)) return false;
     if (!step_back(f, g, &tensor, TFL_OP_RESHAPE, 1)) return false;
   }
   const uint32_t *words = find_words(f, g, tensor, count);
-  if (!words || !read_pairs(f, pairs, reason)) return false;
-  for (int64_t i = 0; i < count; ++i) f->bits[i] = words[i / 32] >> (i % 32) & 1;
-  f->is_decoded = true;
-  return true;
+  for (int64_t i = 0; words && i < count; ++i) f->codes[i] = words[i / 32] >> (i % 32) & 1;
+  return words != NULL;
+}
+
+// filter <- GATHER (values of each channel, bits)
+static bool read_rows(hb_filter *f, const hb_graph *g, int tensor, const char **reason) {
+  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
+  const tfl_gather_params *p = n ? n->builtin_data : NULL;
+  if (!p || p->axis != 1 || p->batch_dims != 1) return false;
+  *reason = "the operators that rebuild its packed filter are not the documented ones";
+  if (!read_bits(f, g, n->inputs->data[1])) return false;
+  *reason = "the values of its packed filter are not -a, +a per output channel";
+  return read_pairs(f, hb_tensor(g->context, n->inputs->data[0]));
+}
+
+// filter <- [MUL (scales) <-] GATHER (two values, bits)
+static bool read_depthwise(hb_filter *f, const hb_graph *g, int tensor) {
+  const tfl_tensor *scales = NULL;
+  if (f->is_float) {
+    const tfl_node *n = step_back(f, g, &tensor, TFL_OP_MUL, 2);
+    const tfl_mul_params *p = n ? n->builtin_data : NULL;
+    if (!p || p->activation != TFL_ACT_NONE) return false;
+    scales = hb_tensor(g->context, n->inputs->data[1]);
+  }
+  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
+  const tfl_gather_params *p = n ? n->builtin_data : NULL;
+  if (!p || p->axis != 0 || p->batch_dims != 0) return false;
+  const tfl_tensor *values = hb_tensor(g->context, n->inputs->data[0]);
+  return (f->is_float ? read_scales(f, values, scales) : read_one_pair(f, values)) &&
+         read_bits(f, g, n->inputs->data[1]);
+}
+
+bool hb_filter_read_packed(hb_filter *f, const hb_graph *g, int index, bool depthwise,
+                           const char **reason) {
+  const tfl_tensor *t = hb_tensor(g->context, index);
+  memset(f, 0, sizeof *f);
+  f->channels_last = depthwise;
+  f->bits = 1;
+  *reason = "its filter is neither a constant nor built from one in a known way";
+  if (t && g->producer[index] >= 0 && !hb_is_constant(t, t->type) &&
+      (t->type == TFL_FLOAT32 || t->type == TFL_INT8) &&
+      hb_filter_shape(f, t, t->type == TFL_FLOAT32, reason)) {
+    *reason = "its filter is neither a constant nor built from one in a known way";
+    if (depthwise ? read_depthwise(f, g, index) : read_rows(f, g, index, reason)) return true;
+  }
+  hb_filter_release(f);
+  return false;
 }

@@ -11,86 +11,90 @@ typedef enum { EITHER, PLAIN, DOT } rival;
 // Layers of one kind and type on one set of kernels that are worth claiming. Bounds are inclusive;
 // 0 stands for none.
 typedef struct {
-  const char *isa;  // NULL: sets without rows of their own
+  const char *isa;
   layer_kind kind;
   layer_type type;
   rival against;
+  const char *measured;
   int outputs, inputs;  // at least
   int kernel_h, row;    // at least; row: kernel columns times input channels
   int64_t weights;      // at least
-  int stride;           // rows, at most
-  const char *measured;
+  int bits;             // of a weight, at most; 0: 1
 } rule;
 
-#define ZEN3 "AMD EPYC Zen 3, 2026-11-26"
-#define ZEN4 "AMD EPYC Zen 4, 2026-11-23"
-#define COUNTED "no time: instructions on an emulated Cortex-A72 and A76, 2026-11-23"
-#define NEVER "never measured"
+#define ZEN3 "AMD EPYC Zen 3, 2 cores, 2026-11-26"
+#define ZEN4 "AMD EPYC Zen 4, 2 cores, 2026-11-27"
+#define LIKE_ZEN4 "not measured: the bounds of Zen 4"
+#define COUNTED "no time: instructions on emulated Cortex-A72 and A76, 2026-11-23; bounds of Zen 4"
 
-// The ratios behind the dates are in benchmarks/kernels/kernels.md. Several rows of the same layers
-// are alternatives; layers without a row stay with the runtime.
+// clang-format off
+// Float32 layers do not care for dot products. Measured against XNNPACK with AVX-512.
+#define FLOAT_RULES(isa, where)                                                                   \
+  {isa, CONVOLUTION, FLOAT32, EITHER, where, .outputs = 12, .kernel_h = 3, .row = 24},            \
+  {isa, CONVOLUTION, FLOAT32, EITHER, where, .outputs = 64, .inputs = 24},                        \
+  {isa, CONVOLUTION, FLOAT32, EITHER, where, .outputs = 32, .kernel_h = 3, .row = 48, .bits = 2}, \
+  {isa, CONVOLUTION, FLOAT32, EITHER, where, .outputs = 128, .inputs = 64, .bits = 2},            \
+  {isa, DENSE, FLOAT32, EITHER, where, .outputs = 64, .weights = 1 << 16},                        \
+  {isa, DENSE, FLOAT32, EITHER, where, .outputs = 64, .weights = 1 << 18, .bits = 2}
+// int8 layers of x86-64 CPUs that have dot products, too.
+#define DOT_RULES(isa, where, least_row)                                                          \
+  {isa, CONVOLUTION, INT8, DOT, where, .outputs = 64, .kernel_h = 3, .row = least_row},           \
+  {isa, CONVOLUTION, INT8, DOT, where, .outputs = 192, .inputs = 256},                            \
+  {isa, DENSE, INT8, DOT, where, .outputs = 64, .weights = 3 << 17},                              \
+  {isa, DENSE, INT8, DOT, where, .outputs = 64, .weights = 1 << 20, .bits = 2}
+// clang-format on
+
+// Several rules for the same layers are alternatives. Layers without one stay with the runtime, and
+// so does all that no rule is about: sets of kernels that nobody has measured.
 static const rule rules[] = {
-    {"avx2", CONVOLUTION, FLOAT32, EITHER, .outputs = 16, .measured = ZEN3},
-    {"avx2", CONVOLUTION, INT8, PLAIN, .outputs = 16, .measured = ZEN3},
-    {"avx2", CONVOLUTION, INT8, DOT, .outputs = 128, .kernel_h = 3, .row = 384, .stride = 1,
-     .measured = ZEN4},
-    {"avx2", DENSE, FLOAT32, EITHER, .outputs = 64, .inputs = 64, .measured = ZEN3},
-    {"avx2", DENSE, INT8, PLAIN, .outputs = 64, .inputs = 64, .measured = ZEN3},
-    {"avx2", DENSE, INT8, DOT, .weights = 1 << 20, .measured = ZEN4},
-    {"neon", CONVOLUTION, FLOAT32, EITHER, .outputs = 16, .measured = COUNTED},
-    {"neon", CONVOLUTION, INT8, PLAIN, .outputs = 16, .measured = COUNTED},
-    {"neon", DENSE, FLOAT32, EITHER, .outputs = 64, .inputs = 64, .measured = COUNTED},
-    {"neon", DENSE, INT8, PLAIN, .outputs = 64, .inputs = 64, .measured = COUNTED},
-    {"neon", DENSE, INT8, DOT, .weights = 1 << 20, .measured = COUNTED},
-    {NULL, CONVOLUTION, FLOAT32, EITHER, .outputs = 16, .measured = NEVER},
-    {NULL, CONVOLUTION, INT8, PLAIN, .outputs = 16, .measured = NEVER},
-    {NULL, DENSE, FLOAT32, EITHER, .outputs = 64, .inputs = 64, .measured = NEVER},
-    {NULL, DENSE, INT8, PLAIN, .outputs = 64, .inputs = 64, .measured = NEVER},
-    {NULL, DENSE, INT8, DOT, .weights = 1 << 20, .measured = NEVER},
+    FLOAT_RULES("zen4", ZEN4),
+    DOT_RULES("zen4", ZEN4, 144),
+    FLOAT_RULES("avx512vnni", LIKE_ZEN4),
+    DOT_RULES("avx512vnni", LIKE_ZEN4, 144),
+    FLOAT_RULES("avx512", LIKE_ZEN4),
+    DOT_RULES("avx512", LIKE_ZEN4, 192),
+    FLOAT_RULES("avx2", ZEN4),
+    DOT_RULES("avx2", ZEN4, 192),
+    {"avx2", CONVOLUTION, INT8, PLAIN, ZEN3, .outputs = 16},
+    {"avx2", DENSE, INT8, PLAIN, ZEN3, .outputs = 64, .weights = 1 << 16},
+    {"avx512", CONVOLUTION, INT8, PLAIN, "not measured: the bounds of avx2", .outputs = 16},
+    FLOAT_RULES("neon", COUNTED),
+    {"neon", CONVOLUTION, INT8, PLAIN, COUNTED, .outputs = 16},
+    {"neon", DENSE, INT8, PLAIN, COUNTED, .outputs = 64, .weights = 1 << 16},
+    {"neon", DENSE, INT8, DOT, COUNTED, .outputs = 64, .weights = 1 << 20},
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
-static bool is_of(const rule *r, const char *isa) {
-  return r->isa && isa ? strcmp(r->isa, isa) == 0 : r->isa == isa;
-}
-
-static bool has_rows(const char *isa) {
-  for (int i = 0; i < RULES; ++i)
-    if (is_of(&rules[i], isa)) return true;
-  return false;
-}
-
-static bool covers(const rule *r, const hb_layer *l, bool has_dot) {
-  return r->kind == (l->is_conv ? CONVOLUTION : DENSE) &&
+static bool covers(const rule *r, const hb_layer *l, const char *isa, bool has_dot) {
+  return strcmp(r->isa, isa) == 0 && r->kind == (l->is_conv ? CONVOLUTION : DENSE) &&
          r->type == (l->is_float ? FLOAT32 : INT8) &&
          (r->against == EITHER || r->against == (has_dot ? DOT : PLAIN)) &&
          l->out_c >= r->outputs && l->in_c >= r->inputs && l->k_h >= r->kernel_h &&
          l->k_w * l->in_c >= r->row &&
          (int64_t)l->out_c * l->k_h * l->k_w * l->in_c >= r->weights &&
-         (r->stride == 0 || l->stride_h <= r->stride);
+         l->bits <= (r->bits ? r->bits : 1);
 }
 
 static const rule *speaks_for(const hb_layer *l, const char *isa, bool has_dot) {
-  const char *rows = has_rows(isa) ? isa : NULL;
   for (int i = 0; i < RULES; ++i)
-    if (is_of(&rules[i], rows) && covers(&rules[i], l, has_dot)) return &rules[i];
+    if (covers(&rules[i], l, isa, has_dot)) return &rules[i];
   return NULL;
 }
 
 bool hb_worth_it(const hb_layer *l) { return speaks_for(l, hb_isa(), hb_cpu_has_dot()) != NULL; }
 
-// The number `index` among the sets of kernels that have rows of their own, NULL after the last.
+// The number `index` among the sets of kernels that have rules, NULL after the last.
 HB_API const char *hashbwn_policy_isa(int index);
 const char *hashbwn_policy_isa(int index) {
   for (int i = 0; i < RULES; ++i) {
-    bool seen = !rules[i].isa;
-    for (int j = 0; j < i; ++j) seen |= is_of(&rules[j], rules[i].isa);
+    bool seen = false;
+    for (int j = 0; j < i; ++j) seen |= strcmp(rules[j].isa, rules[i].isa) == 0;
     if (!seen && index-- == 0) return rules[i].isa;
   }
   return NULL;
 }
 
-// For a layer of shape {outputs, kernel rows, kernel columns, inputs, stride of rows}: the
+// For a layer of shape {outputs, kernel rows, kernel columns, inputs, bits of a weight}: the
 // measurement by which it is claimed on a set of kernels, whatever CPU this is; NULL where it is
 // left to the runtime.
 HB_API const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_float,
@@ -103,7 +107,7 @@ const char *hashbwn_worth(const char *isa, int has_dot, int is_conv, int is_floa
                       .k_h = shape[1],
                       .k_w = shape[2],
                       .in_c = shape[3],
-                      .stride_h = shape[4]};
+                      .bits = shape[4]};
   const rule *r = speaks_for(&l, isa, has_dot != 0);
   return r ? r->measured : NULL;
 }

@@ -4,7 +4,8 @@
 
 #include "layer.h"
 
-// Whether our kernels beat the runtime's own on this CPU. A filter that is built by operators is
-// not asked about: it never reaches the runtime's fast kernels.
+// Whether our kernels beat the runtime's own on this CPU. A packed filter makes no difference:
+// where its layer is left to the runtime, unpack.c makes it the constant that the runtime is fast
+// with.
 bool hb_worth_it(const hb_layer *layer);
 #endif

@@ -1,6 +1,7 @@
-// Convolution and Dense with weights of 1 bit: every weight of output channel o is +alpha[o] or
-// -alpha[o]. Activations are float32 or int8. Tensors are laid out as TensorFlow Lite does: images
-// NHWC, filters OHWI, Dense weights [out][in].
+// Convolution and Dense with weights of n = 1 to 4 bits: a code c from 0 to 2^n - 1 stands for
+// alpha[o] * (2 * c - (2^n - 1)) in output channel o, an odd multiple of alpha; with one bit,
+// -alpha and +alpha. Activations are float32 or int8. Tensors are laid out as TensorFlow Lite does:
+// images NHWC, filters OHWI, Dense weights [out][in].
 //
 // Nothing here trusts its caller's sizes: hb_*_create() checks every extent and every product and
 // returns NULL (with a sentence in hb_error) rather than overflow. Objects are immutable after
@@ -51,18 +52,28 @@ typedef struct hb_conv hb_conv;
 typedef struct hb_dense hb_dense;
 typedef struct hb_pool hb_pool;
 
-// bits: one byte per weight in OHWI order, non-zero = +1.
-HB_API hb_conv *hb_conv_create(int out_c, int k_h, int k_w, int in_c, const uint8_t *bits);
+// What a convolution is made for: kernels keep weights in a form of their own for each.
+typedef enum { HB_F32, HB_S8 } hb_type;
+typedef struct {
+  hb_type type;  // of activations
+  int bits;      // of a weight
+  int out_c, k_h, k_w, in_c;
+  int dilation_h, dilation_w;
+} hb_conv_filter;
+
+// codes: one byte per weight in OHWI order.
+HB_API hb_conv *hb_conv_create(const hb_conv_filter *filter, const uint8_t *codes);
 HB_API void hb_conv_destroy(hb_conv *conv);
 HB_API size_t hb_conv_weight_bytes(const hb_conv *conv);
 // Bytes of workspace one call needs on `threads` threads; 0 = the geometry is refused.
 HB_API size_t hb_conv_workspace(const hb_conv *conv, const hb_conv_geometry *g, int threads);
+// Each runs objects made for its type.
 HB_API int hb_conv_f32(const hb_conv *conv, const hb_conv_geometry *g, const hb_scale *scale,
                        const float *x, float *y, void *workspace, hb_pool *pool);
 HB_API int hb_conv_s8(const hb_conv *conv, const hb_conv_geometry *g, const hb_requant *requant,
                       const int8_t *x, int8_t *y, void *workspace, hb_pool *pool);
 
-HB_API hb_dense *hb_dense_create(int out_c, int in_c, const uint8_t *bits);
+HB_API hb_dense *hb_dense_create(int out_c, int in_c, int bits, const uint8_t *codes);
 HB_API void hb_dense_destroy(hb_dense *dense);
 HB_API size_t hb_dense_weight_bytes(const hb_dense *dense);
 HB_API size_t hb_dense_workspace(const hb_dense *dense);
@@ -76,9 +87,9 @@ HB_API hb_pool *hb_pool_create(int threads);
 HB_API void hb_pool_destroy(hb_pool *pool);
 HB_API int hb_pool_threads(const hb_pool *pool);
 
-// Which kernels run, by name: the first of those that this CPU can run, which hb_isa_at() lists,
-// best first, NULL after the last ("portable", which every CPU can). hb_select() overrides the
-// choice for objects created afterwards (tests use it); hb_select(NULL) goes back to the first.
+// Which kernels run, by name: the best for this CPU. hb_isa_at() lists all that it can run, NULL
+// after the last, which is "portable". hb_select() overrides the choice for objects created
+// afterwards (tests use it); hb_select(NULL) goes back to the best.
 HB_API const char *hb_isa(void);
 HB_API const char *hb_isa_at(int index);
 HB_API int hb_select(const char *isa);

@@ -32,6 +32,8 @@ HB_API void tflite_plugin_destroy_delegate(struct TfLiteDelegate *delegate);
 HB_API int hashbwn_delegate_taken(const struct TfLiteDelegate *delegate);
 // The same of the delegate applied last in this thread, whichever it was.
 HB_API int hashbwn_claimed(void);
+// Packed filters that it unpacked for layers that the runtime runs faster.
+HB_API int hashbwn_unpacked(void);
 
 #ifdef __cplusplus
 }

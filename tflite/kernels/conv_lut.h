@@ -191,39 +191,63 @@ HB_FN void pack_row(const workspace *w, const hb_plan *p, const int64_t *rows, c
 // Adds `groups` freshly built tables into one output row.
 HB_FN void add_block(const workspace *w, const hb_plan *p, int slot, const uint8_t *index,
                      int groups, int reach, const bool is_float) {
-  const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
+  const size_t stride = (size_t)p->rows * HB_LANE_BYTES;
   char *sums = w->sums + (size_t)slot * stride;
   hb_slot *s = w->state + slot;
   if (is_float) {
-    look_up_f32(w->tables, index, groups, sums, p->out_padded, s->has_sums);
+    look_up_f32(w->tables, index, groups, sums, p->rows, s->has_sums);
   } else {
     if (s->pending + reach > INT16_MAX) {
-      widen((const int16_t *)sums, w->wide + (size_t)slot * stride / 2, p->out_padded * HB_LANES_S8,
+      widen((const int16_t *)sums, w->wide + (size_t)slot * stride / 2, p->rows * HB_LANES_S8,
             s->has_wide);
       s->has_wide = 1;
       s->has_sums = s->pending = 0;
     }
     s->pending += reach;
-    look_up_s16(w->tables, index, groups, sums, p->out_padded, s->has_sums);
+    look_up_s16(w->tables, index, groups, sums, p->rows, s->has_sums);
   }
   s->has_sums = 1;
+}
+
+// Adds up the planes of bits: the sums of the weights take the place of those of plane 0.
+HB_FN void fold_planes_f32(float *restrict sums, const hb_plan *p) {
+  const int count = p->out_padded * HB_LANES_F32;
+  for (int k = 1; k < p->bits; ++k)
+    for (int i = 0; i < count; ++i) sums[i] = 2 * sums[i] + sums[k * count + i];
+}
+
+// The same; what a plane's sums are is 16 bits and wide ones together, the result the latter's
+// part.
+HB_FN void fold_planes_s8(const int16_t *restrict sums, int32_t *restrict wide, const hb_plan *p,
+                          int has_wide) {
+  const int count = p->out_padded * HB_LANES_S8;
+  for (int i = 0; i < count; ++i) {
+    int32_t total = 0;
+    for (int k = 0; k < p->bits; ++k)
+      total = 2 * total + sums[k * count + i] + (has_wide ? wide[k * count + i] : 0);
+    wide[i] = total - sums[i];
+  }
 }
 
 HB_FN void finish_row(const workspace *w, const hb_plan *p, const lane_map *m, int t,
                       const void *how, char *y, const bool is_float) {
   const hb_conv_geometry *g = &p->g;
   const int slot = t % p->slots, size = is_float ? 4 : 1;
-  const size_t stride = (size_t)p->out_padded * HB_LANE_BYTES;
+  const size_t stride = (size_t)p->rows * HB_LANE_BYTES;
   char *sums = w->sums + (size_t)slot * stride;
   hb_slot *s = w->state + slot;
   char *to[HB_LANES_S8];
   locate_outputs(to, p, m, t, y, size);
   if (!s->has_sums) memset(sums, 0, stride);
-  if (is_float)
+  int32_t *wide = w->wide + (size_t)slot * stride / 2;
+  if (is_float) {
+    if (p->bits > 1) fold_planes_f32((float *)sums, p);
     store_f32((const float *)sums, g->out_c, how, to);
-  else
-    store_s8((const int16_t *)sums, s->has_wide ? w->wide + (size_t)slot * stride / 2 : NULL,
-             g->out_c, how, (int8_t *)w->results, to);
+  } else {
+    if (p->bits > 1) fold_planes_s8((const int16_t *)sums, wide, p, s->has_wide);
+    store_s8((const int16_t *)sums, s->has_wide || p->bits > 1 ? wide : NULL, g->out_c, how,
+             (int8_t *)w->results, to);
+  }
   memset(s, 0, sizeof *s);
 }
 
@@ -251,8 +275,7 @@ HB_FN void add_row(const hb_conv *c, const hb_plan *p, const workspace *w, int u
     const int reach = is_float ? 0 : reach_s16((const int16_t *)from, groups * HB_GROUP);
     for (int i = 0; i < uses; ++i) {
       const size_t at = (size_t)w->uses[i].ky * (size_t)p->groups + (size_t)g0;
-      add_block(w, p, w->uses[i].slot, c->index + at * (size_t)p->out_padded, groups, reach,
-                is_float);
+      add_block(w, p, w->uses[i].slot, c->index + at * (size_t)p->rows, groups, reach, is_float);
     }
   }
 }
@@ -278,26 +301,28 @@ HB_FN void run_tile(const hb_conv *c, const hb_plan *p, const workspace *w, cons
   }
 }
 
-HB_FN void run_tiles(const hb_conv *c, const hb_plan *p, const void *how, const char *x, char *y,
-                     char *memory, int first, int last, int in_zero, const bool is_float) {
+HB_FN void run_lut(const hb_conv *c, const hb_plan *p, const void *how, const char *x, char *y,
+                   char *memory, int tile, int in_zero, const bool is_float) {
   const workspace w = carve(memory, &p->at);
   const int elems = p->groups * HB_GROUP;
   memset(w.row + (size_t)p->row_elems * HB_LANE_BYTES, 0,
          (size_t)(elems - p->row_elems) * HB_LANE_BYTES);
   memset(w.padding, is_float ? 0 : in_zero, (size_t)p->g.in_c * (is_float ? 4 : 1));
   memset(w.state, 0, (size_t)p->slots * sizeof *w.state);
-  for (int tile = first; tile < last; ++tile)
-    run_tile(c, p, &w, how, x, y, tile, in_zero, is_float);
+  run_tile(c, p, &w, how, x, y, tile, in_zero, is_float);
 }
 
-HB_TARGET static void HB_ISA(conv_f32)(const hb_conv *c, const hb_plan *p, const hb_scale *scale,
-                                       const float *x, float *y, char *memory, int first,
-                                       int last) {
-  run_tiles(c, p, scale, (const char *)x, (char *)y, memory, first, last, 0, true);
+HB_TARGET static void HB_ISA(run_lut_f32)(const hb_conv *c, const hb_plan *p, const void *how,
+                                          const void *x, void *y, char *memory, int tile) {
+  run_lut(c, p, how, x, y, memory, tile, 0, true);
 }
 
-HB_TARGET static void HB_ISA(conv_s8)(const hb_conv *c, const hb_plan *p, const hb_requant *how,
-                                      const int8_t *x, int8_t *y, char *memory, int first,
-                                      int last) {
-  run_tiles(c, p, how, (const char *)x, (char *)y, memory, first, last, how->in_zero, false);
+HB_TARGET static void HB_ISA(run_lut_s8)(const hb_conv *c, const hb_plan *p, const void *how,
+                                         const void *x, void *y, char *memory, int tile) {
+  run_lut(c, p, how, x, y, memory, tile, ((const hb_requant *)how)->in_zero, false);
 }
+
+static const hb_method HB_ISA(lut_f32) = {hb_lut_takes, hb_lut_pack, hb_lut_unpack, hb_lut_plan,
+                                          HB_ISA(run_lut_f32)};
+static const hb_method HB_ISA(lut_s8) = {hb_lut_takes, hb_lut_pack, hb_lut_unpack, hb_lut_plan,
+                                         HB_ISA(run_lut_s8)};

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// 2^18 inputs are the most whose sums of 12-bit planes fit 32 bits.
+// 2^18 inputs are the most whose sums of 12-bit planes fit 32 bits, with the smallest levels.
 enum { MAX_INPUTS = 1 << 18, BLOCKS_PER_ITEM = 4 };
 // Of tables, per byte of weights.
 enum { TABLE_BYTES = 2 * HB_HALF_TABLE * HB_DIGITS_F32 };
@@ -16,63 +16,72 @@ static int dense_blocks(const hb_dense *d) {
   return (d->out_c + d->outputs_per_block - 1) / d->outputs_per_block;
 }
 
-static void pack_dense(hb_dense *d, const uint8_t *bits) {
-  const size_t bytes = (size_t)dense_bytes(d), block = (size_t)d->outputs_per_block;
-  memset(d->bits, 0, d->bit_bytes);
-  for (int o = 0; o < d->out_c; ++o) {
-    const uint8_t *row = bits + (size_t)o * (size_t)d->in_c;
-    uint8_t *to = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
-    for (int k = 0; k < d->in_c; ++k) {
-      to[(size_t)k / 8 * block] |= (uint8_t)((row[k] != 0) << k % 8);
-      d->sign_sum[o] += row[k] ? 1 : -1;
-    }
-  }
+// The byte of plane `plane` that holds input k of output o.
+static uint8_t *byte_at(const hb_dense *d, int o, int k, int plane) {
+  const size_t block = (size_t)d->outputs_per_block, bytes = (size_t)dense_bytes(d);
+  const size_t rows = (size_t)o / block * (size_t)d->bits + (size_t)plane;
+  return d->planes + (rows * bytes + (size_t)k / 8) * block + (size_t)o % block;
 }
 
-hb_dense *hb_dense_create(int out_c, int in_c, const uint8_t *bits) {
-  if (out_c < 1 || in_c < 1 || out_c > 1 << 24 || in_c > MAX_INPUTS ||
-      (int64_t)out_c * in_c > INT32_MAX) {
-    hb_fail("a Dense layer of %d x %d weights is outside what the kernels take", out_c, in_c);
+static int level(const hb_dense *d, int o, int k) {
+  int code = 0;
+  for (int plane = 0; plane < d->bits; ++plane)
+    code = 2 * code + (*byte_at(d, o, k, plane) >> k % 8 & 1);
+  return 2 * code - hb_top_level(d->bits);
+}
+
+static void pack_dense(hb_dense *d, const uint8_t *codes) {
+  memset(d->planes, 0, d->plane_bytes);
+  for (int o = 0; o < d->out_c; ++o)
+    for (int k = 0; k < d->in_c; ++k, ++codes) {
+      for (int plane = 0; plane < d->bits; ++plane)
+        *byte_at(d, o, k, plane) |= (uint8_t)(hb_sign_bit(*codes, d->bits, plane) << k % 8);
+      d->level_sum[o] += 2 * *codes - hb_top_level(d->bits);
+    }
+}
+
+hb_dense *hb_dense_create(int out_c, int in_c, int bits, const uint8_t *codes) {
+  if (out_c < 1 || in_c < 1 || out_c > 1 << 24 || bits < 1 || bits > HB_MAX_BITS ||
+      in_c > MAX_INPUTS / hb_top_level(bits) || (int64_t)out_c * in_c * bits > INT32_MAX) {
+    hb_fail("a Dense layer of %d x %d weights of %d bits is outside what the kernels take", out_c,
+            in_c, bits);
     return NULL;
   }
   hb_dense *d = calloc(1, sizeof *d);
   if (!d) return hb_fail("no memory for a Dense layer"), NULL;
   d->out_c = out_c;
   d->in_c = in_c;
+  d->bits = bits;
   d->kernels = hb_pick();
   d->outputs_per_block = d->kernels->dense_block;
-  d->bit_bytes = (size_t)dense_blocks(d) * (size_t)d->outputs_per_block * (size_t)dense_bytes(d);
-  d->bits = hb_alloc(d->bit_bytes);
-  d->sign_sum = calloc((size_t)out_c, sizeof *d->sign_sum);
-  if (!d->bits || !d->sign_sum) return hb_dense_destroy(d), NULL;
-  pack_dense(d, bits);
+  d->plane_bytes = (size_t)dense_blocks(d) * (size_t)bits * (size_t)d->outputs_per_block *
+                   (size_t)dense_bytes(d);
+  d->planes = hb_alloc(d->plane_bytes);
+  d->level_sum = calloc((size_t)out_c, sizeof *d->level_sum);
+  if (!d->planes || !d->level_sum) return hb_dense_destroy(d), NULL;
+  pack_dense(d, codes);
   return d;
 }
 
 void hb_dense_destroy(hb_dense *d) {
   if (!d) return;
-  free(d->sign_sum);
-  free(d->bits);
+  free(d->level_sum);
+  free(d->planes);
   free(d);
 }
 
 size_t hb_dense_weight_bytes(const hb_dense *d) {
-  return d->bit_bytes + (size_t)d->out_c * sizeof *d->sign_sum;
+  return d->plane_bytes + (size_t)d->out_c * sizeof *d->level_sum;
 }
 
 size_t hb_dense_workspace(const hb_dense *d) {
   return hb_round_up((size_t)dense_bytes(d) * TABLE_BYTES, 64);
 }
 
-static int weight_sign(const hb_dense *d, int o, int k) {
-  const size_t block = (size_t)d->outputs_per_block, bytes = (size_t)dense_bytes(d);
-  const uint8_t *at = d->bits + (size_t)o / block * bytes * block + (size_t)o % block;
-  return at[(size_t)k / 8 * block] >> k % 8 & 1 ? 1 : -1;
-}
-
-void hb_dense_bits(const hb_dense *d, uint8_t *bits) {
+void hb_dense_codes(const hb_dense *d, uint8_t *codes) {
   for (int o = 0; o < d->out_c; ++o)
-    for (int k = 0; k < d->in_c; ++k) *bits++ = weight_sign(d, o, k) > 0;
+    for (int k = 0; k < d->in_c; ++k)
+      *codes++ = (uint8_t)((level(d, o, k) + hb_top_level(d->bits)) / 2);
 }
 
 // The output after those of the blocks before `last`.
@@ -96,14 +105,14 @@ typedef struct {
 static float plain_f32(const dense_job *j, int o) {
   const float *x = j->x;
   double sum = 0;
-  for (int k = 0; k < j->d->in_c; ++k) sum += weight_sign(j->d, o, k) > 0 ? x[k] : -x[k];
+  for (int k = 0; k < j->d->in_c; ++k) sum += (double)level(j->d, o, k) * x[k];
   return (float)sum;
 }
 
 static int32_t plain_s8(const dense_job *j, int o) {
   const int8_t *x = j->x;
   int32_t sum = 0;
-  for (int k = 0; k < j->d->in_c; ++k) sum += weight_sign(j->d, o, k) * x[k];
+  for (int k = 0; k < j->d->in_c; ++k) sum += level(j->d, o, k) * x[k];
   return sum;
 }
 
@@ -125,7 +134,7 @@ static void blocks_s8(const dense_job *j, int first, int last) {
   }
   for (int o = first * d->outputs_per_block; o < end_of(d, last); ++o)
     ((int8_t *)j->y)[o] =
-        hb_requantise(plain_s8(j, o) - j->requant->in_zero * d->sign_sum[o], o, j->requant);
+        hb_requantise(plain_s8(j, o) - j->requant->in_zero * d->level_sum[o], o, j->requant);
 }
 
 static void run_item(void *arg, int thread, int item) {
@@ -138,7 +147,7 @@ static void run_item(void *arg, int thread, int item) {
 
 static void run_row(dense_job *j, hb_pool *pool) {
   const int blocks = dense_blocks(j->d);
-  const int64_t cycles = (int64_t)blocks * dense_bytes(j->d) * (j->requant ? 4 : 10);
+  const int64_t cycles = (int64_t)blocks * j->d->bits * dense_bytes(j->d) * (j->requant ? 4 : 10);
   if (cycles < HB_ALONE) pool = NULL;
   hb_pool_run(pool, (blocks + BLOCKS_PER_ITEM - 1) / BLOCKS_PER_ITEM, run_item, j);
 }

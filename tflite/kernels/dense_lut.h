@@ -154,39 +154,48 @@ HB_FN void sums_s8(const uint8_t *const at[HB_DENSE_BLOCKS], int bytes, const ui
 // Results [first, first + many) of a block from its totals.
 HB_FN void finish_s8(const hb_dense *d, const hb_requant *how, int first, int many,
                      const totals *total, int32_t x_sum, int8_t *y) {
-  int32_t sign_sum[HB_VECTOR] = {0}, magnitude[HB_VECTOR], bias[HB_VECTOR] = {0};
+  int32_t level_sum[HB_VECTOR] = {0}, magnitude[HB_VECTOR], bias[HB_VECTOR] = {0};
   float multiplier[HB_VECTOR] = {0};
   int32_t sum[HB_VECTOR];
   int8_t q[HB_VECTOR];
   const size_t bytes = (size_t)many * 4;
   for (int i = 0; i < HB_VECTOR; ++i) sum[i] = total_at(total, i), magnitude[i] = 1;
-  memcpy(sign_sum, d->sign_sum + first, bytes);
+  memcpy(level_sum, d->level_sum + first, bytes);
   memcpy(multiplier, how->multiplier + first, bytes);
   if (how->magnitude) memcpy(magnitude, how->magnitude + first, bytes);
   if (how->bias) memcpy(bias, how->bias + first, bytes);
-  const int32_t offset = x_sum + OFFSET_S8 * 4 * ((d->in_c + 7) / 8);
+  const int32_t offset = (x_sum + OFFSET_S8 * 4 * ((d->in_c + 7) / 8)) * hb_top_level(d->bits);
   const hb_requant block = {how->in_zero, how->out_zero, how->lo,   how->hi,
                             bias,         magnitude,     multiplier};
   for (int i = 0; i < HB_VECTOR; ++i)
-    q[i] = hb_requantise(2 * sum[i] - offset - how->in_zero * sign_sum[i], i, &block);
+    q[i] = hb_requantise(2 * sum[i] - offset - how->in_zero * level_sum[i], i, &block);
   memcpy(y + first, q, (size_t)many);
+}
+
+// Horner's rule over the planes of a block: the totals so far, twice, and those of one more.
+HB_FN void add_plane(totals *all, const totals *one, bool is_first) {
+  if (is_first) memset(all, 0, sizeof *all);
+  for (int i = 0; i < 4; ++i) all->part[i] = all->part[i] * 2 + one->part[i];
 }
 
 HB_TARGET static void HB_ISA(dense_s8)(const hb_dense *d, const hb_requant *how,
                                        const uint8_t *tables, int32_t x_sum, int8_t *y, int first,
                                        int last) {
-  const int bytes = (d->in_c + 7) / 8;
-  for (int block = first; block < last; block += HB_DENSE_BLOCKS) {
+  const int bytes = (d->in_c + 7) / 8, end = last * d->bits;
+  totals all;
+  for (int row = first * d->bits; row < end; row += HB_DENSE_BLOCKS) {  // planes of blocks
     const uint8_t *at[HB_DENSE_BLOCKS];
     totals total[HB_DENSE_BLOCKS];
     for (int b = 0; b < HB_DENSE_BLOCKS; ++b) {  // the last one again where there are no more
-      const int present = block + b < last ? block + b : last - 1;
-      at[b] = d->bits + (size_t)present * (size_t)bytes * HB_VECTOR;
+      const int present = row + b < end ? row + b : end - 1;
+      at[b] = d->planes + (size_t)present * (size_t)bytes * HB_VECTOR;
     }
     sums_s8(at, bytes, tables, total);
-    for (int b = 0; b < HB_DENSE_BLOCKS && block + b < last; ++b) {
-      const int o = (block + b) * HB_VECTOR, left = d->out_c - o;
-      finish_s8(d, how, o, left < HB_VECTOR ? left : HB_VECTOR, &total[b], x_sum, y);
+    for (int b = 0; b < HB_DENSE_BLOCKS && row + b < end; ++b) {
+      const int plane = (row + b) % d->bits, o = (row + b) / d->bits * HB_VECTOR;
+      add_plane(&all, &total[b], plane == 0);
+      if (plane < d->bits - 1) continue;
+      finish_s8(d, how, o, d->out_c - o < HB_VECTOR ? d->out_c - o : HB_VECTOR, &all, x_sum, y);
     }
   }
 }
@@ -224,10 +233,15 @@ HB_FN void sums_f32(const uint8_t *bits, int bytes, const uint8_t *tables, total
 HB_TARGET static void HB_ISA(dense_f32)(const hb_dense *d, const hb_scale *how,
                                         const uint8_t *tables, float unit, float *y, int first,
                                         int last) {
-  const int bytes = (d->in_c + 7) / 8, offset = OFFSET_F32 * 2 * bytes;
+  const int bytes = (d->in_c + 7) / 8, offset = OFFSET_F32 * 2 * bytes * hb_top_level(d->bits);
   for (int block = first; block < last; ++block) {
-    totals high, low;
-    sums_f32(d->bits + (size_t)block * (size_t)bytes * HB_VECTOR, bytes, tables, &high, &low);
+    totals high, low, one, more;
+    for (int plane = 0; plane < d->bits; ++plane) {
+      const size_t row = (size_t)block * (size_t)d->bits + (size_t)plane;
+      sums_f32(d->planes + row * (size_t)bytes * HB_VECTOR, bytes, tables, &one, &more);
+      add_plane(&high, &one, plane == 0);
+      add_plane(&low, &more, plane == 0);
+    }
     for (int i = 0, o = block * HB_VECTOR; i < HB_VECTOR && o < d->out_c; ++i, ++o) {
       const float sum =
           (float)(total_at(&high, i) - offset) + (float)(total_at(&low, i) - offset) * (1 / 4094.f);

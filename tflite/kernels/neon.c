@@ -175,9 +175,8 @@ FN byte_vector pick(const uint8_t *table, byte_vector index) {
 
 const hb_kernels hb_kernels_neon = {
     .name = "neon",
+    .conv = {{&lut_f32_neon}, {&lut_s8_neon}},
     .dense_block = HB_VECTOR,
-    .conv_f32 = conv_f32_neon,
-    .conv_s8 = conv_s8_neon,
     .dense_tables_f32 = dense_tables_f32_neon,
     .dense_tables_s8 = dense_tables_s8_neon,
     .dense_f32 = dense_f32_neon,

@@ -56,7 +56,6 @@ static void store_s8(const int16_t *sums, const int32_t *wide, int channels, con
 
 const hb_kernels hb_kernels_portable = {
     .name = "portable",
+    .conv = {{&lut_f32_portable}, {&lut_s8_portable}},
     .dense_block = HB_VECTOR,
-    .conv_f32 = conv_f32_portable,
-    .conv_s8 = conv_s8_portable,
 };

@@ -10,9 +10,10 @@
 #include <vector>
 
 static bool convolution_is_right() {
-  const std::vector<uint8_t> bits = {1, 0, 1, 1, 0, 0};  // two 1x1 filters over three channels
+  const std::vector<uint8_t> codes = {1, 0, 1, 1, 0, 0};  // two 1x1 filters over three channels
   const std::vector<float> alpha = {0.5f, 2.f}, bias = {1.f, 0.f};
-  const std::unique_ptr<hb_conv, void (*)(hb_conv *)> conv(hb_conv_create(2, 1, 1, 3, bits.data()),
+  const hb_conv_filter filter{HB_F32, 1, 2, 1, 1, 3, 1, 1};
+  const std::unique_ptr<hb_conv, void (*)(hb_conv *)> conv(hb_conv_create(&filter, codes.data()),
                                                            hb_conv_destroy);
   hb_conv_geometry g{};
   g.batch = g.in_h = g.in_w = g.out_h = g.out_w = 1;

@@ -155,8 +155,68 @@ class Graph:
             return f
         return self._packed_filter(codes, alpha, int8)
 
+    def depthwise(self, x, codes, alpha, *, out=None, shape, packed):
+        """DEPTHWISE_CONV_2D, SAME, without bias; codes [1, kh, kw, channels], one alpha if int8."""
+        y_shape = [*shape[:3], codes.shape[3]]
+        if out is None:
+            y, scale, f_type = self.tensor(y_shape, np.float32), None, np.float32
+        else:
+            y, f_type = self.tensor(y_shape, np.int8, scale=out[0], zero=out[1]), np.int8
+            scale = np.asarray(alpha, np.float32) / np.float32(127)
+        values = codes * (np.asarray(alpha, np.float32) if out is None else 127)
+        if packed:
+            shaped, f = self._bits(codes), self.tensor(codes.shape, f_type, scale=scale, axis=3)
+            signs = f if out else self.tensor(codes.shape, np.float32)
+            two = self.constant(np.array([-1, 1]).astype(f_type) * f_type(127 if out else 1))
+            self.op("GATHER", [two, shaped], [signs], "GatherOptions", version=2, axis=0)
+            if not out:
+                by = self.constant(np.asarray(alpha, np.float32))
+                self.op("MUL", [signs, by], [f], "MulOptions", fusedActivationFunction=NONE)
+        else:
+            f = self.constant(values.astype(f_type), scale=scale, axis=3)
+        self.op(
+            "DEPTHWISE_CONV_2D",
+            [
+                x,
+                f,
+                self.constant(np.zeros(codes.shape[3], np.float32 if out is None else np.int32)),
+            ],
+            [y],
+            "DepthwiseConv2DOptions",
+            version=3 if out else 1,
+            padding=SAME,
+            strideH=1,
+            strideW=1,
+            dilationHFactor=1,
+            dilationWFactor=1,
+            depthMultiplier=1,
+            fusedActivationFunction=NONE,
+        )
+        return y, y_shape
+
     def _packed_filter(self, codes, alpha, int8) -> int:
         """The packed form of docs/format.md."""
+        shaped = self._bits(codes)
+        if int8:
+            pairs = np.tile(np.array([[-127, 127]], np.int8), (len(alpha), 1))
+            scale = np.asarray(alpha, np.float32) / np.float32(127)
+            f = self.tensor(codes.shape, np.int8, scale=scale)
+        else:
+            pairs = np.stack([-alpha, alpha], 1).astype(np.float32)
+            f = self.tensor(codes.shape, np.float32)
+        self.op(
+            "GATHER",
+            [self.constant(pairs), shaped],
+            [f],
+            "GatherOptions",
+            version=5,
+            axis=1,
+            batchDims=1,
+        )
+        return f
+
+    def _bits(self, codes) -> int:
+        """Steps 1 to 3: the bits of the codes, in their shape."""
         count = codes.size
         words = -(-count // 32)
         bits = np.zeros((words, 32), np.uint32)
@@ -187,23 +247,7 @@ class Graph:
             self.op("STRIDED_SLICE", [line, *ends], [flat], "StridedSliceOptions")
         shaped = self.tensor(codes.shape, np.int32)
         self.op("RESHAPE", [flat], [shaped], "ReshapeOptions", newShape=list(codes.shape))
-        if int8:
-            pairs = np.tile(np.array([[-127, 127]], np.int8), (len(alpha), 1))
-            scale = np.asarray(alpha, np.float32) / np.float32(127)
-            f = self.tensor(codes.shape, np.int8, scale=scale)
-        else:
-            pairs = np.stack([-alpha, alpha], 1).astype(np.float32)
-            f = self.tensor(codes.shape, np.float32)
-        self.op(
-            "GATHER",
-            [self.constant(pairs), shaped],
-            [f],
-            "GatherOptions",
-            version=5,
-            axis=1,
-            batchDims=1,
-        )
-        return f
+        return shaped
 
     def _weighted(self, x, codes, alpha, bias, out, y_shape, filter_tensor):
         by_channel = np.asarray(alpha, np.float32).reshape((-1,) + (1,) * (codes.ndim - 1))
@@ -218,9 +262,10 @@ class Graph:
         else:
             in_scale = float(self.graph.tensors[x].quantization.scale[0])
             y = self.tensor(y_shape, np.int8, scale=out[0], zero=out[1])
-            scale = np.asarray(alpha, np.float32) / np.float32(127)
+            unit = 127 // int(np.abs(codes).max()) if filter_tensor is None else 127
+            scale = np.asarray(alpha, np.float32) / np.float32(unit)
             w = (
-                self.constant((codes * 127).astype(np.int8), scale=scale)
+                self.constant((codes * unit).astype(np.int8), scale=scale)
                 if filter_tensor is None
                 else filter_tensor
             )

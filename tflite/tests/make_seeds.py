@@ -23,6 +23,7 @@ _OPTIONS = {
         o.dilationWFactor,
         o.dilationHFactor,
     ],
+    schema.BuiltinOperator.DEPTHWISE_CONV_2D: lambda o: [_PADDING[o.padding], 1, 1, 1, 0, 1, 1],
     schema.BuiltinOperator.FULLY_CONNECTED: lambda o: [o.fusedActivationFunction, 0, 0],
     schema.BuiltinOperator.MUL: lambda o: [o.fusedActivationFunction],
     schema.BuiltinOperator.GATHER: lambda o: [o.axis, o.batchDims],
@@ -71,6 +72,10 @@ def seeds():
                 yield f"conv_{storage}_{int8}_{flags}", _conv(rng, storage, int8, flags)
                 yield f"dense_{storage}_{int8}_{flags}", _dense(rng, storage, int8, flags)
 
+    for int8 in (False, True):
+        for flags in (0, 1):
+            yield f"depthwise_{int8}_{flags}", _depthwise(rng, int8, flags)
+
 
 def _start(shape, int8):
     g = Graph()
@@ -104,6 +109,15 @@ def _dense(rng, storage, int8, flags):
     codes, alpha, f = _filter(rng, g, (19, 21), storage, int8)
     out = (0.05, 7) if int8 else None
     y, _ = g.dense(x, codes, alpha, None, out=out, batch=2, filter_tensor=f)
+    return blob(g, y, flags)
+
+
+def _depthwise(rng, int8, flags):
+    shape = [1, 6, 5, 9]
+    g, x = _start(shape, int8)
+    codes = (rng.integers(0, 2, (1, 3, 3, 9)) * 2 - 1).astype(np.int8)
+    alpha = np.full(9, 0.3, np.float32)
+    y, _ = g.depthwise(x, codes, alpha, out=(0.05, 7) if int8 else None, shape=shape, packed=True)
     return blob(g, y, flags)
 
 

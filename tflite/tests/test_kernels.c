@@ -26,7 +26,8 @@ static void *need(size_t bytes) {
 
 typedef struct {
   hb_conv_geometry g;
-  uint8_t *bits;
+  int bits;
+  uint8_t *codes;
   float *alpha, *bias, *multiplier;
   int32_t *bias_q, *magnitude;
   int in_zero, out_zero, lo, hi;
@@ -62,7 +63,7 @@ static hb_conv_geometry conv_geometry(void) {
                         .in_h = any(1, 17),
                         .in_w = any(1, 17),
                         .in_c = any(0, 1) ? any(1, 40) : 8 * any(1, 6),
-                        .out_c = any(1, 40),
+                        .out_c = any(0, 3) ? any(1, 40) : any(41, 150),
                         .k_h = any(1, 5),
                         .k_w = any(1, 5),
                         .stride_h = any(1, 3),
@@ -82,8 +83,10 @@ static problem make(int dense) {
   const hb_conv_geometry *g = &p.g;
   const size_t n = (size_t)g->out_c;
   const size_t weights = n * (size_t)(g->k_h * g->k_w * g->in_c);
-  p.bits = need(weights);
-  for (size_t i = 0; i < weights; ++i) p.bits[i] = (uint8_t)any(0, 1);
+  p.bits = any(0, 1) ? 1 : any(2, 4);
+  const int top = (1 << p.bits) - 1;
+  p.codes = need(weights);
+  for (size_t i = 0; i < weights; ++i) p.codes[i] = (uint8_t)any(0, top);
   p.alpha = need(n * 4), p.bias = need(n * 4), p.multiplier = need(n * 4);
   p.bias_q = need(n * 4), p.magnitude = need(n * 4);
   for (size_t i = 0; i < n; ++i) {
@@ -91,7 +94,7 @@ static problem make(int dense) {
     p.bias[i] = any_float();
     p.multiplier[i] = fabsf(any_float()) * 1e-4f;
     p.bias_q[i] = any(-100000, 100000);
-    p.magnitude[i] = any(0, 127);
+    p.magnitude[i] = any(0, 127 / top);
   }
   p.in_zero = any(-128, 127), p.out_zero = any(-128, 127);
   p.lo = any(-128, 0), p.hi = any(0, 127);
@@ -99,7 +102,7 @@ static problem make(int dense) {
 }
 
 static void drop(problem *p) {
-  free(p->bits), free(p->alpha), free(p->bias), free(p->multiplier);
+  free(p->codes), free(p->alpha), free(p->bias), free(p->multiplier);
   free(p->bias_q), free(p->magnitude);
 }
 
@@ -124,8 +127,9 @@ static double window(const problem *p, const void *x, int is_float, int b, int o
             (((size_t)o * (size_t)g->k_h + (size_t)ky) * (size_t)g->k_w + (size_t)kx) *
                 (size_t)g->in_c +
             (size_t)c;
-        sum += p->bits[bit] ? v : -v;
-        *size += fabs(v);
+        const double weighted = (2 * p->codes[bit] - ((1 << p->bits) - 1)) * v;
+        sum += weighted;
+        *size += fabs(weighted);
       }
     }
   return sum;
@@ -167,7 +171,7 @@ static int run(const problem *p, int dense, int is_float, const void *x, void *y
   int status = 1;
   void *work = NULL;
   if (dense) {
-    hb_dense *d = hb_dense_create(g->out_c, g->in_c, p->bits);
+    hb_dense *d = hb_dense_create(g->out_c, g->in_c, p->bits, p->codes);
     if (d) {
       work = need(hb_dense_workspace(d));
       status = is_float ? hb_dense_f32(d, g->in_w, &scale, x, y, work, pool)
@@ -175,7 +179,15 @@ static int run(const problem *p, int dense, int is_float, const void *x, void *y
     }
     hb_dense_destroy(d);
   } else {
-    hb_conv *c = hb_conv_create(g->out_c, g->k_h, g->k_w, g->in_c, p->bits);
+    const hb_conv_filter f = {is_float ? HB_F32 : HB_S8,
+                              p->bits,
+                              g->out_c,
+                              g->k_h,
+                              g->k_w,
+                              g->in_c,
+                              g->dilation_h,
+                              g->dilation_w};
+    hb_conv *c = hb_conv_create(&f, p->codes);
     const size_t bytes = c ? hb_conv_workspace(c, g, hb_pool_threads(pool)) : 0;
     if (bytes) {
       work = need(bytes);
@@ -205,9 +217,9 @@ static int check(int dense, int is_float, hb_pool *pool) {
     bad = differs(&p, x, y, is_float);
   if (bad)
     fprintf(stderr,
-            "%s %s, %s, %d threads: batch %d, %dx%dx%d -> %dx%dx%d, kernel %dx%d, "
+            "%s %s, %s, %d bits, %d threads: batch %d, %dx%dx%d -> %dx%dx%d, kernel %dx%d, "
             "stride %dx%d, dilation %dx%d, padding %d,%d\n",
-            hb_isa(), dense ? "dense" : "convolution", is_float ? "float32" : "int8",
+            hb_isa(), dense ? "dense" : "convolution", is_float ? "float32" : "int8", p.bits,
             hb_pool_threads(pool), p.g.batch, p.g.in_h, p.g.in_w, p.g.in_c, p.g.out_h, p.g.out_w,
             p.g.out_c, p.g.k_h, p.g.k_w, p.g.stride_h, p.g.stride_w, p.g.dilation_h, p.g.dilation_w,
             p.g.pad_top, p.g.pad_left);
