@@ -44,9 +44,8 @@ making one costs O(K), so many can be made:
 becomes a move to the next level up or down, both priced from r = G b (flipping two of the n codes
 at once where need be), the slow descent ends on levels. Two more starts, because the step matters:
 weights rounded with the step that suits them, and Babai's rounding, which is what GPTQ does, with a
-grid of steps; the best start goes on. Moves between levels leave a quarter less error than GPTQ on
-the same moments; flips of the n codes as if they were n · K codes of one bit leave as much as GPTQ
-does (benchmarks/solver.md).
+grid of steps; the best start goes on. Moves between levels leave a quarter less
+error than GPTQ on the same moments (benchmarks/solver_bits.py).
 
 The loops are compiled, in :mod:`hashbwn_keras.solver.search`; here is the problem.
 """
