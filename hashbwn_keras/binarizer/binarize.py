@@ -64,7 +64,8 @@ def binarize(
             network's own batch-norm statistics, which costs accuracy.
         filters: which layers to binarise: regular expression searched in their names, list of
             names (``submodel/layer`` inside nested models), or function of a layer. By default all
-            Conv2D, SeparableConv2D and Dense but the first convolution and the last Dense.
+            Conv2D, SeparableConv2D and Dense but the first convolution, the last layer before an
+            output and kernels too small to be packed (fewer than 512 weights).
         bits: length of the codes, 1 to 4 bits a weight, for all layers or by regular expression
             searched in their names, for example ``{"head": 3, "block_1": "float", "": 2}``, of
             which the first that fits counts. A layer named with a number is binarised whatever

@@ -1,5 +1,6 @@
 """Which layers of a float model are binarised, and why the others are not."""
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ import tf_keras
 from hashbwn_keras.binarizer.lengths import FLOAT, Bits, Lengths
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.graph import Key, Network
-from hashbwn_keras.network.kernels import has_binary_form, has_kernel, has_quantizer
+from hashbwn_keras.network.kernels import has_binary_form, has_kernel, has_quantizer, kernel_of
 from hashbwn_keras.network.labels import Layer, flat_layers, parts_of
-from hashbwn_keras.network.layer_kinds import is_dense, is_depthwise
+from hashbwn_keras.network.layer_kinds import is_addition, is_dense, is_depthwise
 from hashbwn_keras.network.recipe import Skipped
+from hashbwn_keras.tflite import storage
+
+_log = logging.getLogger("hashbwn_keras")
 
 Filters = str | Sequence[str] | Callable[[Layer], bool] | None
 
@@ -44,10 +48,16 @@ class _Candidate:
 def select(network: Network, filters: Filters, bits: Bits = 1) -> Selection:
     """Choose the layers to binarise.
 
-    Without ``filters``: every Conv2D, SeparableConv2D (its pointwise part) and Dense, but not the
-    first convolution behind each input, nor a Dense (or a convolution of a 1 × 1 image, which is a
-    Dense in other words) that is the last layer with weights before an output, nor depthwise
-    convolutions, which hold few of the weights and suffer most.
+    Without ``filters``: every Conv2D, SeparableConv2D (its pointwise part) and Dense, but not
+
+    - the first convolution behind each input;
+    - the last layer with weights before an output: a Dense, or a convolution where that is what
+      classifies, right before the output or a global pooling. A convolution whose result is added
+      to another branch first, or has another kernel behind it, is not the last layer;
+    - depthwise convolutions, which hold few of the weights and suffer most;
+    - kernels that are too small to be packed, which would lose accuracy for nothing.
+
+    Where that leaves no layer at all, small kernels and last convolutions are taken, and said so.
 
     Args:
         network: of the float model.
@@ -65,8 +75,8 @@ def select(network: Network, filters: Filters, bits: Bits = 1) -> Selection:
     skipped = {each.label: Skipped(each.unfit) for each in candidates if each.unfit}
     fit = [each for each in candidates if not each.unfit]
     if filters is None:
-        kept = _kept_by_default(network, fit)
-        skipped |= {label: why for label, why in kept.items() if lengths.asked(label) is None}
+        free = [each for each in fit if lengths.asked(each.label) is None]
+        skipped |= _kept_by_default(network, free, needed=len(free) == len(fit))
     else:
         wanted = _wanted(filters, candidates)
         skipped |= {
@@ -134,21 +144,40 @@ def _wanted(filters: Filters, candidates: list[_Candidate]) -> set[str]:
     return set(filters or ())
 
 
-def _kept_by_default(network: Network, fit: list[_Candidate]) -> dict[str, Skipped]:
-    """Layers that can be binarised but should not, with the reason."""
-    kept = {}
+def _kept_by_default(network: Network, fit: list[_Candidate], needed: bool) -> dict[str, Skipped]:
+    """Layers that can be binarised but should not, with the reason.
+
+    Args:
+        network: all of it.
+        fit: the layers to judge.
+        needed: whether one of them has to be left, if at all possible.
+    """
+    kept, weakly = {}, {}
     first, last = _reached(network, forward=True), _reached(network, forward=False)
+    classifying = _reached(network, forward=False, through_additions=False)
     for each in fit:
+        size = int(kernel_of(each.layer).shape.num_elements())
         if is_depthwise(each.layer):
             kept[each.label] = Skipped(f"depthwise convolution{_KEPT}")
         elif each.layer in last and is_dense(each.layer):
             kept[each.label] = Skipped(f"last layer{_KEPT}")
         elif each.layer in first and isinstance(each.layer, tf_keras.layers.Conv2D):
             kept[each.label] = Skipped(f"first convolution{_KEPT}")
-    return kept
+        elif size < storage.SMALLEST_PACKED:
+            few = f"fewer than {storage.SMALLEST_PACKED} weights, too few to be packed"
+            weakly[each.label] = Skipped(f"{few}{_KEPT}")
+        elif each.layer in classifying:
+            weakly[each.label] = Skipped(f"last convolution{_KEPT}")
+    if needed and weakly and len(kept) + len(weakly) == len(fit):
+        _log.warning(
+            "%s would stay float, small or last as they are, but nothing else can be binarised.",
+            ", ".join(weakly),
+        )
+        return kept
+    return kept | weakly
 
 
-def _reached(network: Network, forward: bool) -> set[Layer]:
+def _reached(network: Network, forward: bool, through_additions: bool = True) -> set[Layer]:
     """Layers with a kernel that no other such layer separates from an input (or output)."""
     open_keys: set[Key] = set(network.inputs if forward else network.outputs)
     found = set()
@@ -158,6 +187,6 @@ def _reached(network: Network, forward: bool) -> set[Layer]:
             continue
         if has_kernel(step.layer):
             found.add(step.layer)
-        else:
+        elif through_additions or not is_addition(step.layer, len(step.inputs)):
             open_keys.update(far)
     return found

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--filters",
         metavar="REGEX",
         help="binarise the layers whose name it matches (default: all but the first convolution, "
-        "the last Dense and depthwise ones)",
+        "the last layer, depthwise and very small ones)",
     )
     parser.add_argument(
         "--bits",

@@ -21,7 +21,7 @@ def network():
     y = layers.Conv2D(16, 3, use_bias=False, name="a")(y)
     y = layers.ReLU()(layers.BatchNormalization()(y))
     y = layers.DepthwiseConv2D(3, name="deep")(y)
-    y = layers.Conv2D(24, 1, activation="relu", name="b")(y)
+    y = layers.Conv2D(32, 1, activation="relu", name="b")(y)
     y = layers.SeparableConv2D(20, 3, name="separable")(y)
     return tf_keras.Model(x, layers.Dense(4, name="head")(layers.Flatten()(y)))
 
