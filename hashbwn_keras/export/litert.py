@@ -36,17 +36,19 @@ def to_tflite(
     output_type: str = "float32",
     overwrite: bool = False,
 ) -> bytes:
-    """Write a .tflite file in which binary filters (±α per output channel) are small and exact.
+    """Write a .tflite file in which binary filters are small and exact.
 
-    Any filter that proves two-valued per channel counts, whoever made it; batch-norm is folded
-    into α and bias. docs/format.md specifies the storage, docs/runtimes.md says what runs where.
+    Any filter counts that proves to be ±α per output channel, or the odd levels of 2 to 4 bits
+    times α, whoever made it; batch-norm is folded into α and bias. docs/format.md specifies the
+    storage, docs/runtimes.md says what runs where.
 
     Args:
         model: a built Keras 2 model, or a .tflite file with float or int8 filters (its path, or
             its bytes).
         path: where to write the file; None writes none.
-        weights: "packed" (1 bit a weight, decoded once at load by builtin operators), "int8" (±1
-            with scale α, as fast as float32 in stock runtimes), or "float" (as converted).
+        weights: "packed" (1 to 4 bits a weight, as the layer has, decoded once at load by builtin
+            operators), "int8" (codes with scale α, as fast as float32 in stock runtimes), or
+            "float" (as converted).
         activations: "float32", or "int8" for a full-integer model, first and last layers included;
             a model of tensorflow-model-optimization always has int8 ones.
         calibration_data: for int8 activations: about 100 to 1,000 inputs as an array, a list or

@@ -40,6 +40,9 @@ def verify(
 ) -> Verification:
     """Compare a file with the Keras model it was made from, in every installed interpreter.
 
+    A file that was not just written in this process runs in one of its own, with limits of time
+    and memory (:mod:`hashbwn_keras.runtime.apart`), which takes some seconds to start.
+
     Args:
         model: the binarised Keras model.
         path_or_bytes: a .tflite file, for LCE as well, or its content.
