@@ -134,8 +134,6 @@ def _refused(found: Filter, operator: Any, types: set[int]) -> str:
         return "Larq Compute Engine's own interpreter runs it"
     if found.kind not in (CONV_2D, FULLY_CONNECTED):
         return f"there are no kernels for {found.kind.name}"
-    if found.bits != 1 and found.storage is Storage.PACKED:
-        return "its packed filter has more than one bit a weight"
     if found.bits < 1:
         return "its filter has many values in an output channel"
     if types not in ({Type.FLOAT32}, {Type.INT8}):

@@ -159,13 +159,13 @@ def test_dense(data):
     check(g.finish([x], [y]), values, sums, alpha, bias, activation, int8)
 
 
-@pytest.mark.parametrize("storage", ["float", "int8", "dequantised"])
+@pytest.mark.parametrize("storage", ["float", "int8", "dequantised", "packed float", "packed int8"])
 @pytest.mark.parametrize("bits", [2, 3, 4])
 @pytest.mark.parametrize("is_conv", [True, False])
-def test_constants_of_more_bits(is_conv, bits, storage):
+def test_filters_of_more_bits(is_conv, bits, storage):
     """Odd multiples of α, each the product rounded once, are claimed and computed exactly."""
     rng = np.random.default_rng(bits)
-    shape, int8 = (21, 3, 2, 7) if is_conv else (70, 90), storage == "int8"
+    shape, int8 = (21, 3, 2, 7) if is_conv else (70, 90), storage.endswith("int8")
     codes = (2 * rng.integers(0, 2**bits, shape) - (2**bits - 1)).astype(np.int8)
     codes[:3] = np.sign(codes[:3]) * min(3, 2**bits - 1)  # channels without the least level
     alpha, bias = (rng.random(shape[0]) + 0.1).astype(np.float32), rng.normal(size=shape[0])
@@ -176,7 +176,8 @@ def test_constants_of_more_bits(is_conv, bits, storage):
         x_shape, np.int8 if int8 else np.float32, scale=IN[0] if int8 else None, zero=IN[1]
     )
     values = random_input(x_shape, int8)
-    stored = g.stored_filter(codes, alpha, storage if storage == "dequantised" else "constant", 0)
+    form = {"float": "constant", "int8": "constant"}.get(storage, storage.split()[0])
+    stored = g.stored_filter(codes, alpha, form, int8)
     options = {"out": OUT if int8 else None, "filter_tensor": stored}
     if is_conv:
         y, _ = g.conv(x, codes, alpha, bias, shape=x_shape, **options)

@@ -5,7 +5,8 @@
 
 #include "graph.h"
 
-enum { HB_DECODE_NODES = 7 };
+// Planes of bits: 2 operators each, 2 more to put one behind the others; 9 around them.
+enum { HB_DECODE_NODES = 24 };
 
 typedef struct {
   int rank, dims[4];

@@ -1,8 +1,9 @@
-// The packed form of a filter: bits in 32-bit words, unpacked by builtin operators
-// (docs/format.md).
+// The packed forms of filters: planes of bits in 32-bit words, put together to codes by builtin
+// operators (docs/format.md, version 2).
 #include <math.h>
 #include <string.h>
 
+#include "../kernels/services.h"
 #include "filter.h"
 
 static bool is_one_value(const tfl_tensor *t, int32_t value) {
@@ -59,42 +60,51 @@ static const uint32_t *find_words(hb_filter *f, const hb_graph *g, int tensor, i
   return words->data;
 }
 
-// Which way the values of output channel o lie: -a, +a.
-static bool read_pair(hb_filter *f, int o, const tfl_tensor *t, int64_t at) {
-  if (f->is_float) {
+// Bits of a code that chooses among `width` values, 0 if it is no such width.
+static int bits_for(int width) {
+  for (int bits = 1; bits <= HB_MAX_BITS; ++bits)
+    if (width == 1 << bits) return bits;
+  return 0;
+}
+
+// int8 values of output channel o, from the lowest level up: their unit goes to f->magnitude.
+static bool read_integers(hb_filter *f, int o, const int8_t *values) {
+  const int top = hb_top_level(f->bits), unit = values[top] / top;
+  f->magnitude[o] = unit;
+  for (int i = 0; i <= top; ++i)
+    if (values[i] != unit * (2 * i - top)) return false;
+  return unit >= 0;
+}
+
+// Constant values of each channel, [outputs, 2^bits], or [2^bits] for all.
+static bool read_constants(hb_filter *f, const tfl_tensor *t) {
+  const int width = t->dims->data[t->dims->size - 1];
+  f->bits = bits_for(width);
+  const bool shared = t->dims->size == 1;
+  if (!f->bits || (!shared && (t->dims->size != 2 || t->dims->data[0] != f->outputs))) return false;
+  for (int o = 0; o < f->outputs; ++o) {
+    const int64_t at = shared ? 0 : (int64_t)o * width;
+    if (!f->is_float) {
+      if (!read_integers(f, o, (const int8_t *)t->data + at)) return false;
+      continue;
+    }
     const float *p = (const float *)t->data + at;
     f->alpha[o] = p[1];
-    return isfinite(p[1]) && p[1] >= 0 && p[0] == -p[1];
+    if (shared || width != 2 || !isfinite(p[1]) || p[1] < 0 || p[0] != -p[1]) return false;
   }
-  const int8_t *p = (const int8_t *)t->data + at;
-  f->magnitude[o] = p[1];
-  return p[1] >= 0 && p[0] == -p[1];
-}
-
-static bool read_pairs(hb_filter *f, const tfl_tensor *pairs) {
-  if (!hb_is_constant(pairs, f->is_float ? TFL_FLOAT32 : TFL_INT8) || pairs->dims->size != 2 ||
-      pairs->dims->data[0] != f->outputs || pairs->dims->data[1] != 2)
-    return false;
-  for (int o = 0; o < f->outputs; ++o)
-    if (!read_pair(f, o, pairs, 2 * (int64_t)o)) return false;
   return true;
 }
 
-// The int8 values of a depthwise filter: one pair for all channels.
-static bool read_one_pair(hb_filter *f, const tfl_tensor *pair) {
-  if (!hb_is_constant(pair, TFL_INT8) || hb_elements(pair) != 2) return false;
-  for (int o = 0; o < f->outputs; ++o)
-    if (!read_pair(f, o, pair, 0)) return false;
+// The levels of `bits` bits as floats.
+static bool is_levels(const tfl_tensor *t, int bits) {
+  if (!hb_is_constant(t, TFL_FLOAT32) || hb_elements(t) != 1 << bits) return false;
+  for (int i = 0; i < 1 << bits; ++i)
+    if (((const float *)t->data)[i] != (float)(2 * i - hb_top_level(bits))) return false;
   return true;
 }
 
-// The float values of a depthwise filter: -1 and +1, and what they are multiplied by.
-static bool read_scales(hb_filter *f, const tfl_tensor *signs, const tfl_tensor *scales) {
-  if (!hb_is_constant(signs, TFL_FLOAT32) || hb_elements(signs) != 2 ||
-      ((const float *)signs->data)[0] != -1 || ((const float *)signs->data)[1] != 1 ||
-      !hb_is_constant(scales, TFL_FLOAT32) || scales->dims->size != 1 ||
-      hb_elements(scales) != f->outputs)
-    return false;
+static bool read_scales(hb_filter *f, const tfl_tensor *scales) {
+  if (!hb_is_constant(scales, TFL_FLOAT32) || hb_elements(scales) != f->outputs) return false;
   for (int o = 0; o < f->outputs; ++o) {
     f->alpha[o] = ((const float *)scales->data)[o];
     if (!isfinite(f->alpha[o]) || f->alpha[o] < 0) return false;
@@ -102,8 +112,76 @@ static bool read_scales(hb_filter *f, const tfl_tensor *signs, const tfl_tensor 
   return true;
 }
 
-// A tensor of the filter's shape <- RESHAPE [<- STRIDED_SLICE <- RESHAPE] <- MUL <- MUL <- words.
-static bool read_bits(hb_filter *f, const hb_graph *g, int tensor) {
+// A constant that TILE repeats `times` times along axis `axis` of `rank`, in which alone, or in the
+// other of the last two, it has more than one element.
+static const tfl_tensor *tiled(hb_filter *f, const hb_graph *g, int tensor, int axis, int times) {
+  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_TILE, 2);
+  const tfl_tensor *from = n ? hb_tensor(g->context, tensor) : NULL;
+  const tfl_tensor *multiples = n ? hb_tensor(g->context, n->inputs->data[1]) : NULL;
+  if (!hb_is_constant(from, TFL_FLOAT32) || !hb_is_constant(multiples, TFL_INT32)) return NULL;
+  const int rank = from->dims->size, at = rank - 2 + axis;
+  if (rank < 2 || hb_elements(multiples) != rank) return NULL;
+  for (int i = 0; i < rank; ++i) {
+    if (((const int32_t *)multiples->data)[i] != (i == at ? times : 1)) return NULL;
+    if ((i == at || i < rank - 2) && from->dims->data[i] != 1) return NULL;
+  }
+  return from;
+}
+
+// [outputs, 2^bits] <- RESHAPE <- MUL <- TILE (alpha of each channel), TILE (levels)
+static bool read_table(hb_filter *f, const hb_graph *g, int tensor) {
+  const tfl_tensor *t = hb_tensor(g->context, tensor);
+  if (!f->is_float || hb_elements(t) < 1 || t->dims->size != 2 || t->dims->data[0] != f->outputs)
+    return false;
+  const int width = t->dims->data[1];
+  f->bits = bits_for(width);
+  if (!f->bits || !step_back(f, g, &tensor, TFL_OP_RESHAPE, 1)) return false;
+  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_MUL, 2);
+  const tfl_mul_params *p = n ? n->builtin_data : NULL;
+  if (!p || p->activation != TFL_ACT_NONE) return false;
+  const tfl_tensor *scales = tiled(f, g, n->inputs->data[0], 1, width);
+  const tfl_tensor *levels = scales ? tiled(f, g, n->inputs->data[1], 0, f->outputs) : NULL;
+  return levels && read_scales(f, scales) && is_levels(levels, f->bits);
+}
+
+// What becomes of a number when a bit is put behind it: [2^bits, 2] of 0, 1, 2, ...
+static bool is_doubled(const tfl_tensor *t, int bits) {
+  if (!hb_is_constant(t, TFL_INT32) || hb_elements(t) != 2 << bits || t->dims->size != 2 ||
+      t->dims->data[1] != 2)
+    return false;
+  for (int i = 0; i < 2 << bits; ++i)
+    if (((const int32_t *)t->data)[i] != i) return false;
+  return true;
+}
+
+static const tfl_node *gather(hb_filter *f, const hb_graph *g, int tensor, int axis) {
+  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
+  const tfl_gather_params *p = n ? n->builtin_data : NULL;
+  return p && p->axis == axis && p->batch_dims == axis ? n : NULL;
+}
+
+// Numbers of f->bits bits: those of one bit less, doubled, and which of both the last plane says.
+static bool read_numbers(hb_filter *f, const hb_graph *g, int tensor) {
+  const int64_t count = (int64_t)f->outputs * f->per_output;
+  memset(f->codes, 0, (size_t)count);
+  for (int bits = f->bits; bits > 0; --bits) {
+    const tfl_node *both = NULL, *chosen = bits > 1 ? gather(f, g, tensor, 2) : NULL;
+    const uint32_t *words = NULL;
+    if (bits == 1)
+      words = find_words(f, g, tensor, count);
+    else if (chosen && (both = gather(f, g, chosen->inputs->data[0], 0)) &&
+             is_doubled(hb_tensor(g->context, both->inputs->data[0]), bits - 1))
+      words = find_words(f, g, chosen->inputs->data[1], count);
+    if (!words) return false;
+    for (int64_t i = 0; i < count; ++i)
+      f->codes[i] |= (uint8_t)((words[i / 32] >> (i % 32) & 1) << (f->bits - bits));
+    if (both) tensor = both->inputs->data[1];
+  }
+  return true;
+}
+
+// A tensor of the filter's shape <- RESHAPE [<- STRIDED_SLICE <- RESHAPE] <- numbers
+static bool read_codes(hb_filter *f, const hb_graph *g, int tensor) {
   const int64_t count = (int64_t)f->outputs * f->per_output;
   // It chooses between values row by row, so it must have the filter's shape.
   const tfl_tensor *shaped = hb_tensor(g->context, tensor);
@@ -116,23 +194,24 @@ static bool read_bits(hb_filter *f, const hb_graph *g, int tensor) {
     if (!n || !takes_first(g, n, count)) return false;
     if (!step_back(f, g, &tensor, TFL_OP_RESHAPE, 1)) return false;
   }
-  const uint32_t *words = find_words(f, g, tensor, count);
-  for (int64_t i = 0; words && i < count; ++i) f->codes[i] = words[i / 32] >> (i % 32) & 1;
-  return words != NULL;
+  return read_numbers(f, g, tensor);
 }
 
-// filter <- GATHER (values of each channel, bits)
+// filter <- GATHER (values of each channel or of all, codes)
 static bool read_rows(hb_filter *f, const hb_graph *g, int tensor, const char **reason) {
-  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
-  const tfl_gather_params *p = n ? n->builtin_data : NULL;
-  if (!p || p->axis != 1 || p->batch_dims != 1) return false;
+  int node;
+  const tfl_node *n = hb_producer(g, tensor, TFL_OP_GATHER, 2, &node);
+  const tfl_tensor *values = n ? hb_tensor(g->context, n->inputs->data[0]) : NULL;
+  if (!values) return false;
+  const bool constant = hb_is_constant(values, f->is_float ? TFL_FLOAT32 : TFL_INT8);
+  if (!gather(f, g, tensor, constant && values->dims->size == 1 ? 0 : 1)) return false;
+  *reason = "the values of its packed filter are not odd multiples of one per output channel";
+  if (!(constant ? read_constants(f, values) : read_table(f, g, n->inputs->data[0]))) return false;
   *reason = "the operators that rebuild its packed filter are not the documented ones";
-  if (!read_bits(f, g, n->inputs->data[1])) return false;
-  *reason = "the values of its packed filter are not -a, +a per output channel";
-  return read_pairs(f, hb_tensor(g->context, n->inputs->data[0]));
+  return read_codes(f, g, n->inputs->data[1]);
 }
 
-// filter <- [MUL (scales) <-] GATHER (two values, bits)
+// filter <- [MUL (scales) <-] GATHER (values of all channels, codes)
 static bool read_depthwise(hb_filter *f, const hb_graph *g, int tensor) {
   const tfl_tensor *scales = NULL;
   if (f->is_float) {
@@ -141,12 +220,16 @@ static bool read_depthwise(hb_filter *f, const hb_graph *g, int tensor) {
     if (!p || p->activation != TFL_ACT_NONE) return false;
     scales = hb_tensor(g->context, n->inputs->data[1]);
   }
-  const tfl_node *n = step_back(f, g, &tensor, TFL_OP_GATHER, 2);
-  const tfl_gather_params *p = n ? n->builtin_data : NULL;
-  if (!p || p->axis != 0 || p->batch_dims != 0) return false;
-  const tfl_tensor *values = hb_tensor(g->context, n->inputs->data[0]);
-  return (f->is_float ? read_scales(f, values, scales) : read_one_pair(f, values)) &&
-         read_bits(f, g, n->inputs->data[1]);
+  const tfl_node *n = gather(f, g, tensor, 0);
+  const tfl_tensor *values = n ? hb_tensor(g->context, n->inputs->data[0]) : NULL;
+  if (!hb_is_constant(values, f->is_float ? TFL_FLOAT32 : TFL_INT8) || values->dims->size != 1)
+    return false;
+  f->bits = bits_for(values->dims->data[0]);
+  if (!f->bits) return false;
+  if (f->is_float ? !is_levels(values, f->bits) || !read_scales(f, scales)
+                  : !read_constants(f, values))
+    return false;
+  return read_codes(f, g, n->inputs->data[1]);
 }
 
 bool hb_filter_read_packed(hb_filter *f, const hb_graph *g, int index, bool depthwise,
@@ -154,7 +237,6 @@ bool hb_filter_read_packed(hb_filter *f, const hb_graph *g, int index, bool dept
   const tfl_tensor *t = hb_tensor(g->context, index);
   memset(f, 0, sizeof *f);
   f->channels_last = depthwise;
-  f->bits = 1;
   *reason = "its filter is neither a constant nor built from one in a known way";
   if (t && g->producer[index] >= 0 && !hb_is_constant(t, t->type) &&
       (t->type == TFL_FLOAT32 || t->type == TFL_INT8) &&

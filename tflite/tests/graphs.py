@@ -165,7 +165,7 @@ class Graph:
             scale = np.asarray(alpha, np.float32) / np.float32(127)
         values = codes * (np.asarray(alpha, np.float32) if out is None else 127)
         if packed:
-            shaped, f = self._bits(codes), self.tensor(codes.shape, f_type, scale=scale, axis=3)
+            shaped, f = self._numbers(codes), self.tensor(codes.shape, f_type, scale=scale, axis=3)
             signs = f if out else self.tensor(codes.shape, np.float32)
             two = self.constant(np.array([-1, 1]).astype(f_type) * f_type(127 if out else 1))
             self.op("GATHER", [two, shaped], [signs], "GatherOptions", version=2, axis=0)
@@ -195,59 +195,79 @@ class Graph:
         return y, y_shape
 
     def _packed_filter(self, codes, alpha, int8) -> int:
-        """The packed form of docs/format.md."""
-        shaped = self._bits(codes)
-        if int8:
-            pairs = np.tile(np.array([[-127, 127]], np.int8), (len(alpha), 1))
-            scale = np.asarray(alpha, np.float32) / np.float32(127)
-            f = self.tensor(codes.shape, np.int8, scale=scale)
+        """The packed form of docs/format.md, of as many bits as the codes need."""
+        bits = int(np.abs(codes).max()).bit_length()
+        levels, shaped = np.arange(1 - 2**bits, 2**bits, 2), self._numbers(codes, bits)
+        axis = 1
+        if int8 and bits > 1:
+            unit, axis = 127 // (2**bits - 1), 0
+            values = self.constant((levels * unit).astype(np.int8))
+            f = self.tensor(codes.shape, np.int8, scale=np.float32(alpha) / np.float32(unit))
+        elif int8:
+            values = self.constant(np.tile(np.array([[-127, 127]], np.int8), (len(alpha), 1)))
+            f = self.tensor(codes.shape, np.int8, scale=np.float32(alpha) / np.float32(127))
         else:
-            pairs = np.stack([-alpha, alpha], 1).astype(np.float32)
+            table = np.stack([-alpha, alpha], 1).astype(np.float32)
+            values = self.constant(table) if bits == 1 else self._table(alpha, levels)
             f = self.tensor(codes.shape, np.float32)
-        self.op(
-            "GATHER",
-            [self.constant(pairs), shaped],
-            [f],
-            "GatherOptions",
-            version=5,
-            axis=1,
-            batchDims=1,
-        )
+        batched = {"axis": axis, "batchDims": axis}
+        version = 5 if axis else 2
+        self.op("GATHER", [values, shaped], [f], "GatherOptions", version=version, **batched)
         return f
 
-    def _bits(self, codes) -> int:
-        """Steps 1 to 3: the bits of the codes, in their shape."""
-        count = codes.size
-        words = -(-count // 32)
+    def _table(self, alpha, levels) -> int:
+        """Steps T1 to T4: every level times every alpha."""
+        ones, shape = [1] * 5, [len(alpha), len(levels)]
+        tiled = []
+        for values, own, times in (
+            (alpha, [shape[0], 1], [1, shape[1]]),
+            (levels, [1, shape[1]], [shape[0], 1]),
+        ):
+            constant = self.constant(np.asarray(values, np.float32).reshape(*ones, *own))
+            tiled.append(self.tensor([*ones, *shape], np.float32))
+            multiples = self.constant(np.array([*ones, *times], np.int32))
+            self.op("TILE", [constant, multiples], tiled[-1:], "TileOptions")
+        product, table = self.tensor([*ones, *shape], np.float32), self.tensor(shape, np.float32)
+        self.op("MUL", tiled, [product], "MulOptions", fusedActivationFunction=NONE)
+        self.op("RESHAPE", [product], [table], "ReshapeOptions", newShape=shape)
+        return table
+
+    def _numbers(self, codes, bits=1) -> int:
+        """Steps 1 to 3: numbers of levels, from 0 for the lowest, in the shape of the codes."""
+        numbers = (codes.ravel().astype(np.int64) + 2**bits - 1) // 2
+        words = -(-codes.size // 32)
+        index = self._plane(numbers >> (bits - 1) & 1)
+        for k in range(1, bits):
+            plane = self._plane(numbers >> (bits - 1 - k) & 1)
+            doubled = self.constant(np.arange(2 << k, dtype=np.int32).reshape(-1, 2))
+            both = self.tensor([words, 32, 2], np.int32)
+            self.op("GATHER", [doubled, index], [both], "GatherOptions")
+            index = self.tensor([words, 32], np.int32)
+            options = {"axis": 2, "batchDims": 2}
+            self.op("GATHER", [both, plane], [index], "GatherOptions", version=5, **options)
+        if codes.size != 32 * words:
+            line = self.tensor([32 * words], np.int32)
+            self.op("RESHAPE", [index], [line], "ReshapeOptions", newShape=[32 * words])
+            index = self.tensor([codes.size], np.int32)
+            ends = [self.constant(np.array([v], np.int32)) for v in (0, codes.size, 1)]
+            self.op("STRIDED_SLICE", [line, *ends], [index], "StridedSliceOptions")
+        shaped = self.tensor(codes.shape, np.int32)
+        self.op("RESHAPE", [index], [shaped], "ReshapeOptions", newShape=list(codes.shape))
+        return shaped
+
+    def _plane(self, ones) -> int:
+        """Steps 1 and 2: zeros and ones, 32 to a word."""
+        words = -(-ones.size // 32)
         bits = np.zeros((words, 32), np.uint32)
-        bits.flat[:count] = codes.ravel() > 0
+        bits.flat[: ones.size] = ones
         packed = (bits << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)
         powers = (np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32)).view(np.int32)
-        top = self.tensor([words, 32], np.int32)
-        self.op(
-            "MUL",
-            [self.constant(packed.view(np.int32)[:, None]), self.constant(powers[None])],
-            [top],
-            "MulOptions",
-            fusedActivationFunction=2,
-        )
-        flat = self.tensor([words, 32], np.int32)
-        self.op(
-            "MUL",
-            [top, self.constant(np.array([-1], np.int32))],
-            [flat],
-            "MulOptions",
-            fusedActivationFunction=RELU6,
-        )
-        if count != 32 * words:
-            line = self.tensor([32 * words], np.int32)
-            self.op("RESHAPE", [flat], [line], "ReshapeOptions", newShape=[32 * words])
-            flat = self.tensor([count], np.int32)
-            ends = [self.constant(np.array([v], np.int32)) for v in (0, count, 1)]
-            self.op("STRIDED_SLICE", [line, *ends], [flat], "StridedSliceOptions")
-        shaped = self.tensor(codes.shape, np.int32)
-        self.op("RESHAPE", [flat], [shaped], "ReshapeOptions", newShape=list(codes.shape))
-        return shaped
+        top, flat = self.tensor([words, 32], np.int32), self.tensor([words, 32], np.int32)
+        inputs = [self.constant(packed.view(np.int32)[:, None]), self.constant(powers[None])]
+        self.op("MUL", inputs, [top], "MulOptions", fusedActivationFunction=2)
+        inputs = [top, self.constant(np.array([-1], np.int32))]
+        self.op("MUL", inputs, [flat], "MulOptions", fusedActivationFunction=RELU6)
+        return flat
 
     def _weighted(self, x, codes, alpha, bias, out, y_shape, filter_tensor):
         by_channel = np.asarray(alpha, np.float32).reshape((-1,) + (1,) * (codes.ndim - 1))
@@ -262,7 +282,7 @@ class Graph:
         else:
             in_scale = float(self.graph.tensors[x].quantization.scale[0])
             y = self.tensor(y_shape, np.int8, scale=out[0], zero=out[1])
-            unit = 127 // int(np.abs(codes).max()) if filter_tensor is None else 127
+            unit = 127 // int(np.abs(codes).max())
             scale = np.asarray(alpha, np.float32) / np.float32(unit)
             w = (
                 self.constant((codes * unit).astype(np.int8), scale=scale)

@@ -72,6 +72,10 @@ def seeds():
                 yield f"conv_{storage}_{int8}_{flags}", _conv(rng, storage, int8, flags)
                 yield f"dense_{storage}_{int8}_{flags}", _dense(rng, storage, int8, flags)
 
+    for bits in (2, 3):
+        for int8 in (False, True):
+            for flags in (0, 4):
+                yield f"bits_{bits}_{int8}_{flags}", _more_bits(rng, bits, int8, flags)
     for int8 in (False, True):
         for flags in (0, 1):
             yield f"depthwise_{int8}_{flags}", _depthwise(rng, int8, flags)
@@ -107,6 +111,16 @@ def _conv(rng, storage, int8, flags):
 def _dense(rng, storage, int8, flags):
     g, x = _start([2, 21], int8)
     codes, alpha, f = _filter(rng, g, (19, 21), storage, int8)
+    out = (0.05, 7) if int8 else None
+    y, _ = g.dense(x, codes, alpha, None, out=out, batch=2, filter_tensor=f)
+    return blob(g, y, flags)
+
+
+def _more_bits(rng, bits, int8, flags):
+    g, x = _start([2, 21], int8)
+    codes = (2 * rng.integers(0, 2**bits, (19, 21)) - (2**bits - 1)).astype(np.int8)
+    alpha = (rng.random(19) + 0.1).astype(np.float32)
+    f = g.stored_filter(codes, alpha, "packed", int8)
     out = (0.05, 7) if int8 else None
     y, _ = g.dense(x, codes, alpha, None, out=out, batch=2, filter_tensor=f)
     return blob(g, y, flags)
