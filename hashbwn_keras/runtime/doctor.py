@@ -51,7 +51,7 @@ def _where(native: Native | None) -> dict[str, str]:
     ours = f"1-bit kernels ({native.kernels})"
     int8 = ours
     if native.has_dot_product:
-        int8 = f"the interpreter (8-bit dot products), large or packed ones on {ours}"
+        int8 = f"the interpreter (8-bit dot products), large ones on {ours}"
     return {"float32 layers": ours, "int8 convolutions": int8, "int8 Dense": ours}
 
 

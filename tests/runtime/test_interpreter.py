@@ -50,6 +50,12 @@ def test_predict_takes_any_number_of_samples(tmp_path):
     np.testing.assert_array_equal(interpreter.predict(x[1:2]), y[1:2])
 
 
+def test_packed_filters_of_layers_left_to_the_interpreter_are_counted():
+    interpreter = hashbwn_keras.Interpreter(net(outputs=5))
+    assert interpreter.delegated == 0
+    assert interpreter.status.endswith("kernels, 1 packed filters unpacked for its own")
+
+
 def test_int8_files_take_and_give_float():
     interpreter = hashbwn_keras.Interpreter(net(int8=True))
     x = images(2)
