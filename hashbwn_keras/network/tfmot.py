@@ -75,10 +75,8 @@ def _on_int8_grid(kernel: tf.Tensor, axes: tuple[int, ...], bits: int) -> tf.Ten
         sign = tf.sign(tf.sign(kernel) + 0.5)
         steps = tf.minimum(tf.math.divide_no_nan(tf.abs(kernel), 2 * scale), top_level(bits) // 2)
         binary = sign * scale * (2 * tf.floor(steps) + 1) if bits > 1 else sign * scale
-        # A range of zero has no step.
-        limit = tf.reshape(tf.where(scale > 0, scale, tf.ones_like(scale)), [-1])
         # So many steps to a level that all levels are on the grid.
-        limit = limit * (127 / (127 // top_level(bits)))
+        limit = tf.reshape(scale, [-1]) * (127 / (127 // top_level(bits)))
         return _fake_quantized(binary, limit), lambda upstream: upstream
 
     return quantize(kernel)
@@ -86,9 +84,12 @@ def _on_int8_grid(kernel: tf.Tensor, axes: tuple[int, ...], bits: int) -> tf.Ten
 
 def _fake_quantized(binary: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     """Round a kernel to multiples of ``limit`` [output channels] / 127."""
-    if len(binary.shape) == 2:
+    dense = len(binary.shape) == 2
+    if dense:
         # The converter cannot transpose a Dense kernel that has a step for each channel.
         limit = tf.reduce_max(limit)
+    limit = tf.where(limit > 0, limit, tf.ones_like(limit))  # a range of zero has no step
+    if dense:
         return tf.quantization.fake_quant_with_min_max_vars(
             binary, -limit, limit, num_bits=8, narrow_range=True
         )
