@@ -1,10 +1,18 @@
 """Single moves that raise J, until there is none; compiled."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hashbwn_keras.solver.compiled import compiled
-from hashbwn_keras.solver.group import BLOCK, NONE, Group, block_of, set_forms, spread
+from hashbwn_keras.solver.group import (
+    BLOCK,
+    NONE,
+    Block,
+    Group,
+    block_of,
+    set_forms,
+    spread,
+    square_of,
+)
 from hashbwn_keras.solver.moves import GAIN, after_move
 
 
@@ -15,32 +23,27 @@ def climb(c: Group) -> None:
     Needs r; sets p and q.
     """
     D = np.empty((BLOCK, BLOCK), np.float32)
-    r, gain = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    scratch = np.empty((2, BLOCK), np.float32)
     set_forms(c)
     moves = 1
     while moves > 0:
         moves = 0
         for first in range(0, c.b.shape[1], BLOCK):
-            size = block_of(c, first, D)
-            part = slice(first, first + size)
+            square_of(c, first, D)
             for t in range(len(c.b)):
-                for i in range(size):
-                    r[i] = c.r[t, first + i]
-                _climb_block(c, t, first, c.b[t, part], c.g[t, part], D, r, gain[:size])
+                _climb_block(c, t, block_of(c, t, first, D, scratch))
                 moves += c.moves[t]
             spread(c)
 
 
 @compiled
-def _climb_block(
-    c: Group, t: int, first: int, b: NDArray, g: NDArray, D: NDArray, r: NDArray, gain: NDArray
-) -> None:
-    """The moves of channel t in one block, in order; r is that of the block."""
-    size = np.int32(b.size)
-    diagonal = c.diagonal[first : first + size]
+def _climb_block(c: Group, t: int, block: Block) -> None:
+    """The moves of channel t in one block, in order."""
+    b, g, r, diagonal, gain = block.b, block.g, block.r, block.diagonal, block.work
+    D, size = block.D, np.int32(b.size)
     p, q, made, start = c.p[t], c.q[t], 0, np.int32(0)
     while start < size and p != 0.0:
-        _gains(b, g, diagonal, r, c.top, p, max(q, c.floor), gain)
+        _gains(block, c.top, p, max(q, c.floor))
         # All gains at once, and the first in order: so both become vector instructions.
         found = NONE
         for i in range(size):
@@ -48,14 +51,14 @@ def _climb_block(
         if found == NONE:
             break
         j = np.int64(found)
-        delta = _direction(b[j], g[j], diagonal[j], r[j], c.top, p, q)
+        delta = _direction(block, j, c.top, p, q)
         p_next, q_next = after_move(g[j], r[j], diagonal[j], delta, p, q)
         if p_next * p_next * max(q, c.floor) > p * p * max(q_next, c.floor) * GAIN:
             p, q = p_next, q_next
             for i in range(size):
                 r[i] += delta * D[j, i]
             b[j] += delta
-            c.inputs[t, made] = first + j
+            c.inputs[t, made] = block.first + j
             c.change[t, made] = delta
             made += 1
         start = found + np.int32(1)
@@ -63,11 +66,9 @@ def _climb_block(
 
 
 @compiled
-def _gains(
-    b: NDArray, g: NDArray, diagonal: NDArray, r: NDArray, top: np.float32, p: float, q: float,
-    gain: NDArray,
-) -> None:  # fmt: skip
+def _gains(block: Block, top: np.float32, p: float, q: float) -> None:
     """p'² − J q' for the better move of each code: positive where it raises J."""
+    b, g, r, diagonal, gain = block.b, block.g, block.r, block.diagonal, block.work
     p32, q32, J = np.float32(p), np.float32(q), np.float32(p * p / q)
     two, four, none = np.float32(2.0), np.float32(4.0), np.float32(-1.0)
     if top == 1.0:
@@ -84,11 +85,9 @@ def _gains(
 
 
 @compiled
-def _direction(
-    b: np.float32, g: np.float32, diagonal: np.float32, r: np.float32, top: np.float32,
-    p: float, q: float,
-) -> np.float32:  # fmt: skip
-    """δ of the better move of one code, by p'² − J q'."""
+def _direction(block: Block, j: int, top: np.float32, p: float, q: float) -> np.float32:
+    """δ of the better move of code j, by p'² − J q'."""
+    b, g, r = block.b[j], block.g[j], block.r[j]
     two = np.float32(2.0)
     if b >= top:
         return -two

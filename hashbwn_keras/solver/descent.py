@@ -7,12 +7,14 @@ from hashbwn_keras.solver.compiled import compiled
 from hashbwn_keras.solver.group import (
     BLOCK,
     NONE,
+    Block,
     Group,
     block_of,
     new_group,
     set_forms,
     set_r,
     spread,
+    square_of,
 )
 from hashbwn_keras.solver.moves import after_move, nearest_level
 
@@ -97,34 +99,28 @@ def slow_descent(c: Group, inverse_scale: NDArray, sweeps: int) -> None:
     were.
     """
     D = np.empty((BLOCK, BLOCK), np.float32)
-    r, delta = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    scratch = np.empty((2, BLOCK), np.float32)
     for sweep in range(sweeps):
         convexity = np.float32(max(1.0 - sweep / max(1, sweeps - 1), 1e-6))
         for first in range(0, c.b.shape[1], BLOCK):
-            size = block_of(c, first, D)
-            part = slice(first, first + size)
+            square_of(c, first, D)
             for t in range(len(c.b)):
-                for i in range(size):
-                    r[i] = c.r[t, first + i]
-                _descend_block(
-                    c, t, first, c.b[t, part], c.g[t, part], D, r, delta[:size], inverse_scale[t],
-                    convexity,
-                )  # fmt: skip
+                block = block_of(c, t, first, D, scratch)
+                _descend_block(c, t, block, inverse_scale[t], convexity)
             spread(c)
     _project(c, True)
 
 
 @compiled
 def _descend_block(
-    c: Group, t: int, first: int, b: NDArray, g: NDArray, D: NDArray, r: NDArray, delta: NDArray,
-    inverse_scale: np.float32, convexity: np.float32,
-) -> None:  # fmt: skip
-    """The changes of channel t in one block, in order; r is that of the block."""
+    c: Group, t: int, block: Block, inverse_scale: np.float32, convexity: np.float32
+) -> None:
+    """The changes of channel t in one block, in order."""
+    b, r, D, delta = block.b, block.r, block.D, block.work
     size = np.int32(b.size)
-    diagonal = c.diagonal[first : first + size]
     made, start = 0, np.int32(0)
     while start < size:
-        _changes(b, g, diagonal, r, c.top, inverse_scale, convexity, delta)
+        _changes(block, c.top, inverse_scale, convexity)
         # All changes at once, and the first in order: so both become vector instructions.
         found = NONE
         for i in range(size):
@@ -136,7 +132,7 @@ def _descend_block(
         for i in range(size):
             r[i] += x * D[j, i]
         b[j] += x
-        c.inputs[t, made] = first + j
+        c.inputs[t, made] = block.first + j
         c.change[t, made] = x
         made += 1
         start = found + np.int32(1)
@@ -145,10 +141,10 @@ def _descend_block(
 
 @compiled
 def _changes(
-    b: NDArray, g: NDArray, diagonal: NDArray, r: NDArray, top: np.float32,
-    inverse_scale: np.float32, convexity: np.float32, delta: NDArray,
-) -> None:  # fmt: skip
+    block: Block, top: np.float32, inverse_scale: np.float32, convexity: np.float32
+) -> None:
     """What the rule of the slow descent would change each code by; 0 for dead inputs."""
+    b, g, r, diagonal, delta = block.b, block.g, block.r, block.diagonal, block.work
     zero, one, two = np.float32(0.0), np.float32(1.0), np.float32(2.0)
     steepness = one / convexity
     if top == one:

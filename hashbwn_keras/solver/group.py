@@ -50,6 +50,28 @@ class Group(NamedTuple):
     moves: NDArray
 
 
+class Block(NamedTuple):
+    """A block of inputs of one channel; float32 arrays.
+
+    Attributes:
+        first: its first input.
+        diagonal: of G [size].
+        D: the part of G on its diagonal, in the corner of [BLOCK, BLOCK].
+        g: cross moments [size].
+        b: codes [size], a view.
+        r: G b [BLOCK], kept up to date inside the block only.
+        work: scratch [size].
+    """
+
+    first: int
+    diagonal: NDArray
+    D: NDArray
+    g: NDArray
+    b: NDArray
+    r: NDArray
+    work: NDArray
+
+
 @compiled
 def new_group(
     G: NDArray, diagonal: NDArray, g: NDArray, b: NDArray, top: np.float32, floor: float
@@ -105,14 +127,14 @@ def spread(c: Group) -> None:
         high = min(K, low + TILE)
         for t in range(len(c.b)):
             if c.moves[t]:
-                _add_rows(c.G, c.inputs[t], c.change[t], c.moves[t], c.r[t, low:high], low, high)
+                _add_rows(c, t, low, high)
 
 
 @compiled
-def _add_rows(
-    G: NDArray, index: NDArray, change: NDArray, count: int, r: NDArray, low: int, high: int
-) -> None:
+def _add_rows(c: Group, t: int, low: int, high: int) -> None:
     """R += Σ_k change_k G[index_k, low:high], eight rows at a time so that r is rarely moved."""
+    G, index, change, count = c.G, c.inputs[t], c.change[t], c.moves[t]
+    r = c.r[t, low:high]
     k = 0
     while k + 8 <= count:
         a0, a1, a2, a3 = (
@@ -138,10 +160,23 @@ def _add_rows(
 
 
 @compiled
-def block_of(c: Group, first: int, D: NDArray) -> int:
+def square_of(c: Group, first: int, D: NDArray) -> int:
     """Copy the block of G on its diagonal that begins at ``first``; return its size."""
     size = min(c.b.shape[1] - first, BLOCK)
     for i in range(size):
         for j in range(size):
             D[i, j] = c.G[first + i, first + j]
     return size
+
+
+@compiled
+def block_of(c: Group, t: int, first: int, D: NDArray, scratch: NDArray) -> Block:
+    """The block of channel t that begins at ``first``; ``scratch`` is [2, BLOCK]."""
+    last = first + min(c.b.shape[1] - first, BLOCK)
+    r, size = scratch[0], last - first
+    for i in range(size):
+        r[i] = c.r[t, first + i]
+    return Block(
+        first, c.diagonal[first:last], D, c.g[t, first:last], c.b[t, first:last], r,
+        scratch[1, :size],
+    )  # fmt: skip

@@ -135,9 +135,9 @@ def _search(c: Channel, p: float, q: float, steps: int, random: NDArray) -> None
         q_or_floor = max(q, c.floor)
         beat = best * GAIN
         if c.top == 1.0:
-            _step_flips(c, c.G[last], delta, p, q_or_floor, beat, step)
+            _step_flips(c, last, delta, (p, q_or_floor, beat), step)
         else:
-            _step_levels(c, c.G[last], delta, p, q_or_floor, beat, step)
+            _step_levels(c, last, delta, (p, q_or_floor, beat), step)
         last = _index_of_largest(c.price)
         delta = np.float32(0.0)
         if last < 0:  # all are forbidden: wait
@@ -155,14 +155,15 @@ def _search(c: Channel, p: float, q: float, steps: int, random: NDArray) -> None
 
 @compiled
 def _step_flips(
-    c: Channel, row: NDArray, delta: np.float32, p: float, q: float, best: float, step: int
+    c: Channel, last: int, delta: np.float32, forms: tuple[float, float, float], step: int
 ) -> None:
-    """Add the last move to r, and price all flips, in one pass.
+    """Add the last move to r, and price all flips, in one pass; ``forms`` are p, q and J to beat.
 
     Flips are compared by (p'² − J q') / 4, which is positive where it raises J, plus p² / 4: as
     good as J' itself, without a division.
     """
     diagonal, g, b, r, free_at, price = c.diagonal, c.g, c.b, c.r, c.free_at, c.price
+    row, (p, q, best) = c.G[last], forms
     p32, J, beat = np.float32(p), np.float32(p * p / q), np.float32(best)
     limit, now = np.float32(best * q * 0.25), np.int32(step)
     zero, none = np.float32(0.0), np.float32(-1.0)
@@ -179,10 +180,11 @@ def _step_flips(
 
 @compiled
 def _step_levels(
-    c: Channel, row: NDArray, delta: np.float32, p: float, q: float, best: float, step: int
+    c: Channel, last: int, delta: np.float32, forms: tuple[float, float, float], step: int
 ) -> None:
     """The same for the better of one level up and one down."""
     diagonal, g, b, r, free_at, price = c.diagonal, c.g, c.b, c.r, c.free_at, c.price
+    row, (p, q, best) = c.G[last], forms
     p32, J, beat = np.float32(p), np.float32(p * p / q), np.float32(best)
     limit, now = np.float32(best * q * 0.25), np.int32(step)
     zero, none = np.float32(0.0), np.float32(-1.0)
