@@ -9,7 +9,7 @@ import pytest
 
 from hashbwn_keras import HashBWNError, runtime
 
-# What bionic's libc.so has had since API 23; the library may ask for nothing else.
+# What bionic's libraries have had since API 23; ours may ask for nothing else.
 BIONIC = [
     "__android_log_vprint",
     "__tls_get_addr",
@@ -23,6 +23,7 @@ BIONIC = [
     "memcpy",
     "memmove",
     "memset",
+    "nextafterf",
     "posix_memalign",
     "pthread_cond_broadcast",
     "pthread_cond_destroy",
@@ -36,6 +37,7 @@ BIONIC = [
     "pthread_mutex_lock",
     "pthread_mutex_trylock",
     "pthread_mutex_unlock",
+    "rintf",
     "roundf",
     "sched_yield",
     "snprintf",
