@@ -13,7 +13,7 @@ import json
 import time
 from pathlib import Path
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -55,13 +55,13 @@ def main() -> None:
     rows = []
     for count in args.layers:
         start = time.perf_counter()
-        binary = hb.binarize(model, calibration, filters=names[-count:], repair=args.repair)
+        binary = hk.binarize(model, calibration, filters=names[-count:], repair=args.repair)
         seconds = time.perf_counter() - start
         found = binary.predict(unseen, batch_size=50, verbose=0).argmax(-1)
-        weights = sum(codes.codes.size for codes in hb.codes(binary).values())
+        weights = sum(codes.codes.size for codes in hk.codes(binary).values())
         agreement = float((found == expected).mean())
         row = {"layers": count, "weights": weights, "agreement": agreement, "seconds": seconds}
-        row["bytes"] = len(hb.export.to_tflite(binary, weights="packed"))
+        row["bytes"] = len(hk.export.to_tflite(binary, weights="packed"))
         rows.append(row)
         print(
             f"last {count:2} of {len(names)} pointwise layers, {weights:9,} weights binary: "

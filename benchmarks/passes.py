@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -62,7 +62,7 @@ def passes(depth: int) -> float:
 
     layers.Conv2D.call = call
     try:
-        hb.binarize(model, images, repair=False, method="sign")
+        hk.binarize(model, images, repair=False, method="sign")
     finally:
         layers.Conv2D.call = original
     return counted / (IMAGES * convolutions)

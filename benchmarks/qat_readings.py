@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -83,10 +83,10 @@ class Start:
     RATES = (3e-4, 1e-3, 3e-3)
 
     def __init__(self, case):
-        self.model, self.images, self.rate = hb.load_model(case.solved), case.images, case.rate
+        self.model, self.images, self.rate = hk.load_model(case.solved), case.images, case.rate
         self.others_rate = case.rate
         self.kernels = binary_kernels(self.model)
-        self.float_model, self.steps = hb.load_model(case.path), 0
+        self.float_model, self.steps = hk.load_model(case.path), 0
         self.geometries = [patch_geometry(kernel.layer) for kernel in self.kernels]
         self._seen = tf_keras.Model(self.model.inputs, [k.layer.input for k in self.kernels])
 
@@ -367,7 +367,7 @@ def _runs(name, seed, images, judges, found, args):
     solved = path.with_name(f"solved{args.images}.keras")
     if not solved.exists():
         chosen = np.random.default_rng(seed).permutation(images)[: args.images]
-        hb.save_model(hb.binarize(hb.load_model(path), chosen, seed=seed), solved)
+        hk.save_model(hk.binarize(hk.load_model(path), chosen, seed=seed), solved)
     first = seed == args.seeds[0]
     for rate in args.rates or (way.RATES if first else [_best(found, name, args)["rate"]]):
         row: dict[str, Any] = {"way": name, "rate": rate, "epochs": args.epochs, "seed": seed}
@@ -375,10 +375,10 @@ def _runs(name, seed, images, judges, found, args):
             continue
         tf_keras.utils.set_random_seed(seed)
         case = Case(path, solved, images, rate, args.epochs, seed)
-        before = hb.codes(hb.load_model(solved))
+        before = hk.codes(hk.load_model(solved))
         with bfloat16(args.bfloat16):
             binary = train(way(case), case)
-        after = hb.codes(binary)
+        after = hk.codes(binary)
         row |= {part: judge(binary) for part, judge in judges.items()}
         row["flipped"] = float(np.mean([(before[k].codes != after[k].codes).mean() for k in after]))
         found.append(row)

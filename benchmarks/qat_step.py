@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import larq as lq
@@ -99,7 +99,7 @@ def measure(name: str, rounds: int, steps: int) -> dict[str, object]:
     """Medians of both, and of the ratios of the rounds with their quartiles."""
     build, batch = NETS[name]
     theirs = build(ste_sign(lq.layers.QuantConv2D), ste_sign(lq.layers.QuantDense))
-    ours = build(hb.HashBinaryConv2D, hb.HashBinaryDense)
+    ours = build(hk.HashBinaryConv2D, hk.HashBinaryDense)
     runs = {"ste_sign": stepper(theirs, batch), "hash_sign": stepper(ours, batch)}
     for run in runs.values():
         run(2)  # traces the graph

@@ -12,7 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -59,7 +59,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--channels", type=int, default=512, help="in and out (512)")
     channels = parser.parse_args().channels
-    layer = hb.HashBinaryConv2D(channels, 3, padding="same")
+    layer = hk.HashBinaryConv2D(channels, 3, padding="same")
     images = np.random.default_rng(0).normal(size=(IMAGES, SIDE, SIDE, channels))
     images = images.astype(np.float32)
     outputs = layer(images).numpy()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import moves
@@ -35,11 +35,11 @@ Images = np.ndarray
 
 
 def _paper(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
-    return hb.binarize(model, images, seed=seed, **PAPER)
+    return hk.binarize(model, images, seed=seed, **PAPER)
 
 
 def _ours(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
-    return hb.binarize(model, images, seed=seed)
+    return hk.binarize(model, images, seed=seed)
 
 
 def _scaled(model: tf_keras.Model, images: Images, seed: int) -> tf_keras.Model:
@@ -137,7 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, epochs: int) -> None:
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="a run for each (0 1 2)")
     add("--epochs", type=int, default=epochs, help=f"of each run ({epochs})")
     add("--batch", type=int, default=128, help="images of a step (128)")
-    add("--rate", type=float, default=hb.training.RATE, help="largest step of Adam")
+    add("--rate", type=float, default=hk.training.RATE, help="largest step of Adam")
     add("--limit", type=int, help="use only so many training images, and test images")
     add("--threads", type=int, help="CPU threads (all)")
     add("--bfloat16", action="store_true", help="multiply in bfloat16, on CPUs that can")
@@ -161,7 +161,7 @@ def prepare(args: argparse.Namespace) -> None:
     """
     for name in ("epochs", "batch"):
         if getattr(args, name) < 1:
-            raise hb.HashBWNError(f"--{name} is {getattr(args, name)}: give 1 or more.")
+            raise hk.HashBWNError(f"--{name} is {getattr(args, name)}: give 1 or more.")
     if args.plot:
         check_writable(args.plot, args.overwrite)
     if args.threads:
@@ -227,9 +227,9 @@ def _train(
     # What is restored anyway need not be solved again.
     solved = row != "ste_sign" and tf.train.latest_checkpoint(folder)
     binary = start("bwn" if solved else row, task, images, seed)
-    trainer = hb.distil(binary, task.model)
+    trainer = hk.distil(binary, task.model)
     steps = len(Batches(prepared, args.batch, task.shift, seed, 0))
-    trainer.compile(hb.training.adam(steps * args.epochs, args.rate))
+    trainer.compile(hk.training.adam(steps * args.epochs, args.rate))
     trainer.optimizer.build(trainer.trainable_variables)
     epoch, accuracies = tf.Variable(0), [tf.Variable(0.0) for _ in range(args.epochs + 1)]
     state = {"model": binary, "optimizer": trainer.optimizer}
@@ -246,7 +246,7 @@ def _train(
         accuracies[number + 1].assign(score(binary))
         epoch.assign(number + 1)
         manager.save()
-    hb.save_model(binary, path.with_suffix(".keras"), overwrite=True)
+    hk.save_model(binary, path.with_suffix(".keras"), overwrite=True)
     found: dict[str, Any] = {"row": row, "seed": seed, "images": len(images)}
     found |= {name: getattr(args, name) for name in ("epochs", "batch", "rate", "bfloat16")}
     found["seconds"] = round(time.perf_counter() - began)

@@ -9,7 +9,7 @@ groups and with batch-norm behind every layer in place of response normalisation
 import sys
 from functools import partial
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import imagenet_data
@@ -32,7 +32,7 @@ def main() -> int:
     args = parser.parse_args()
     helper.prepare(args)
     if args.size < SMALLEST:
-        raise hb.HashBWNError(f"--size is {args.size}: AlexNet needs {SMALLEST} or more.")
+        raise hk.HashBWNError(f"--size is {args.size}: AlexNet needs {SMALLEST} or more.")
     data, classes = imagenet_data.load(args)
     build = partial(alexnet, args.size, classes, args.width)
     rate = 0.01 * args.batch / 128  # Krizhevsky et al. train with 0.01 for batches of 128
@@ -77,5 +77,5 @@ def _norm_relu(x: tf.Tensor, name: str) -> tf.Tensor:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (hb.HashBWNError, ImportError) as error:
+    except (hk.HashBWNError, ImportError) as error:
         sys.exit(f"alexnet_imagenet: {error}")

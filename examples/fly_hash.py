@@ -16,7 +16,7 @@ from math import comb, log2
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -78,7 +78,7 @@ def _vectors(
     Neither is among the images that the network was trained on.
     """
     if args.model:
-        model = hb.load_model(args.model)
+        model = hk.load_model(args.model)
     else:
         tf_keras.utils.set_random_seed(0)
         model = vgg9(data.train_images.shape[1:], 10, WIDTH)
@@ -152,7 +152,7 @@ def winners_within(bits: int, cells: int) -> int:
     while winners < cells // 2 and log2(comb(cells, winners + 1)) <= bits:
         winners += 1
     if not winners:
-        raise hb.HashBWNError(
+        raise hk.HashBWNError(
             f"{bits} bits cannot tell which of {cells} cells won: give --bits {cells.bit_length()} "
             "or more."
         )
@@ -285,5 +285,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except hb.HashBWNError as error:
+    except hk.HashBWNError as error:
         sys.exit(f"fly_hash: {error}")

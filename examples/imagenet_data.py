@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -55,7 +55,7 @@ def load(args: argparse.Namespace) -> tuple[helper.Data, int]:
         ImportError: ``--tfds`` without tensorflow-datasets.
     """
     if args.size < 1 or not (args.tfds or args.data_dir):
-        raise hb.HashBWNError(
+        raise hk.HashBWNError(
             f"--size is {args.size}, --data-dir {args.data_dir}: give a size of 1 or more and "
             "--data-dir or --tfds."
         )
@@ -87,7 +87,7 @@ def _folder(folder: Path, limit: int | None) -> _Source:
     names = sorted(path.name for path in (folder / "train").glob("*") if path.is_dir())
     train, test = (_listed(folder / part, names, limit) for part in ("train", "val"))
     if len(train) < 2 or not test:
-        raise hb.HashBWNError(
+        raise hk.HashBWNError(
             f"{folder} holds {len(train)} training and {len(test)} validation images: give a "
             "folder with train/CLASS/* and val/CLASS/*."
         )

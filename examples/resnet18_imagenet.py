@@ -9,7 +9,7 @@ a single GPU.
 import sys
 from functools import partial
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import imagenet_data
@@ -76,5 +76,5 @@ def _convolution(x: tf.Tensor, filters: int, side: int, stride: int, name: str) 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (hb.HashBWNError, ImportError) as error:
+    except (hk.HashBWNError, ImportError) as error:
         sys.exit(f"resnet18_imagenet: {error}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -56,7 +56,7 @@ ROWS = (
 def main() -> int:
     """Print the table; returns the exit status."""
     args = _arguments()
-    model = hb.load_model(args.model)
+    model = hk.load_model(args.model)
     data = datasets.load("cifar10", args.data_dir, seed=0)
     train, test = ((x - MEAN) / DEVIATION for x in (data.train_images, data.test_images))
     test, labels = test[: args.limit], data.test_labels[: args.limit]
@@ -92,7 +92,7 @@ def _runs(
             binary = sign_mean(model)
         else:
             data = images if row.with_data else None
-            binary = hb.binarize(model, data, seed=seed, **row.arguments)
+            binary = hk.binarize(model, data, seed=seed, **row.arguments)
         yield measure(binary), time.perf_counter() - start
 
 
@@ -142,5 +142,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except hb.HashBWNError as error:
+    except hk.HashBWNError as error:
         sys.exit(f"resnet20_cifar10: {error}")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ablation
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.demo import datasets
 
 # isort: split
@@ -41,11 +41,11 @@ def parser() -> argparse.ArgumentParser:
 def task(args: argparse.Namespace) -> ablation.Task:
     """The float network and its data."""
     data = ablation.limited(datasets.load("cifar10", args.data_dir, seed=0), args.limit)
-    return ablation.Task(hb.load_model(args.model), data, MEAN, DEVIATION, SHIFT)
+    return ablation.Task(hk.load_model(args.model), data, MEAN, DEVIATION, SHIFT)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except hb.HashBWNError as error:
+    except hk.HashBWNError as error:
         sys.exit(f"resnet20_cifar10_qat: {error}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import ablation
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.demo import datasets
 
 # isort: split
@@ -53,8 +53,8 @@ def task(args: argparse.Namespace) -> ablation.Task:
     path = args.output / "float.keras"
     if not path.exists():
         train = (data.train_images - mean) / deviation
-        hb.save_model(_trained(train, data.train_labels, args), path)
-    return ablation.Task(hb.load_model(path), data, mean, deviation, SHIFT)
+        hk.save_model(_trained(train, data.train_labels, args), path)
+    return ablation.Task(hk.load_model(path), data, mean, deviation, SHIFT)
 
 
 def vgg(width: float, binary_activations: bool) -> tf_keras.Model:
@@ -95,7 +95,7 @@ def _trained(images: np.ndarray, labels: np.ndarray, args: argparse.Namespace) -
     model = vgg(args.width, args.binary_activations)
     steps = -(-len(images) // args.batch) * args.float_epochs
     model.compile(
-        hb.training.adam(steps, FLOAT_RATE),
+        hk.training.adam(steps, FLOAT_RATE),
         tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     model.fit(images, labels, batch_size=args.batch, epochs=args.float_epochs, verbose=0)
@@ -105,5 +105,5 @@ def _trained(images: np.ndarray, labels: np.ndarray, args: argparse.Namespace) -
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except hb.HashBWNError as error:
+    except hk.HashBWNError as error:
         sys.exit(f"small_vgg_fashion_mnist_qat: {error}")

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -80,7 +80,7 @@ class Experiment:
     name: str
     build: Callable[[], tf_keras.Model]
     data: Data
-    optimizer: Optimizer = hb.training.adam
+    optimizer: Optimizer = hk.training.adam
     rate: float = 2e-3
 
 
@@ -130,9 +130,9 @@ def prepare(args: argparse.Namespace) -> None:
     """
     for name, least in (("epochs", 1), ("further", 0), ("seeds", 1), ("batch", 1), ("images", 1)):
         if getattr(args, name) < least:
-            raise hb.HashBWNError(f"--{name} is {getattr(args, name)}: give {least} or more.")
+            raise hk.HashBWNError(f"--{name} is {getattr(args, name)}: give {least} or more.")
     if args.width <= 0 or min(args.rates) <= 0:
-        raise hb.HashBWNError(
+        raise hk.HashBWNError(
             f"--width {args.width} and --rates {args.rates} must be greater than 0."
         )
     for path in (args.json, args.plot):
@@ -197,7 +197,7 @@ class Study:
         if self._path.exists():
             self.results = json.loads(self._path.read_text())
             if self.results["settings"] != settings:
-                raise hb.HashBWNError(
+                raise hk.HashBWNError(
                     f"{self._path} holds results of other settings ({self.results['settings']}): "
                     "give the same arguments or another --output."
                 )
@@ -209,7 +209,7 @@ class Study:
             return
         start = time.perf_counter()
         if self.args.float_model:
-            hb.save_model(hb.load_model(self.args.float_model), path, overwrite=True)
+            hk.save_model(hk.load_model(self.args.float_model), path, overwrite=True)
         elif not path.exists():
             tf_keras.utils.set_random_seed(seed)
             with self._scope():
@@ -225,16 +225,16 @@ class Study:
             return
         start = time.perf_counter()
         if not path.exists():
-            hb.save_model(self._binary(row, seed), path)
+            hk.save_model(self._binary(row, seed), path)
         self._note(row, seed, path, time.perf_counter() - start)
 
     def _binary(self, row: str, seed: int) -> tf_keras.Model:
-        model = hb.load_model(self.model("float", seed))
+        model = hk.load_model(self.model("float", seed))
         arguments = STARTS[row]
         if arguments is None:
             return sign_mean(model)
         images = self.experiment.data.calibration(seed)
-        return hb.binarize(model, images, seed=seed, **arguments)
+        return hk.binarize(model, images, seed=seed, **arguments)
 
     def trained(self, row: str, seed: int) -> None:
         """Train further: with every step size for the first seed, with the best one for others.
@@ -253,14 +253,14 @@ class Study:
             start = time.perf_counter()
             if not path.exists():
                 with self._scope():
-                    model = hb.load_model(origin)
+                    model = hk.load_model(origin)
                     by_labels = how == "labels"
-                    teacher = None if by_labels else hb.load_model(self.model("float", seed))
-                self._fit(model, teacher, hb.training.adam, rate, self.args.further, path, seed)
+                    teacher = None if by_labels else hk.load_model(self.model("float", seed))
+                self._fit(model, teacher, hk.training.adam, rate, self.args.further, path, seed)
             self._note(row, seed, path, time.perf_counter() - start, rate)
         best = self._best(row) if seed == 0 else self._find(row, seed)
         if "test" not in best:
-            model = hb.load_model(self.model(f"{row}-{best['rate']:g}", seed))
+            model = hk.load_model(self.model(f"{row}-{best['rate']:g}", seed))
             best["test"] = accuracy(model, self.experiment.data.test)
             self._save()
 
@@ -269,13 +269,13 @@ class Study:
         if self.results["files"]:
             return
         rate = self._best("ours-trained")["rate"]
-        model = hb.load_model(self.model(f"ours-trained-{rate:g}", 0))
-        float_size = len(hb.export.to_tflite(hb.load_model(self.model("float", 0))))
-        content = hb.export.to_tflite(model, weights="packed")
+        model = hk.load_model(self.model(f"ours-trained-{rate:g}", 0))
+        float_size = len(hk.export.to_tflite(hk.load_model(self.model("float", 0))))
+        content = hk.export.to_tflite(model, weights="packed")
         images = next(iter(self.experiment.data.test))[0][:64]
-        checked = hb.export.verify(model, content, images)
+        checked = hk.export.verify(model, content, images)
         if not checked.ok:
-            raise hb.HashBWNError(
+            raise hk.HashBWNError(
                 f"The exported file failed verification: {' '.join(str(checked).split())}."
             )
         path = self.model("ours-trained", 0).with_suffix(".tflite")
@@ -310,7 +310,7 @@ class Study:
         bar = _Progress(f"{path.stem}, seed {seed}", parts, len(batches))
         with bfloat16(self.args.bfloat16):
             trainer.fit(batches, epochs=parts, verbose=0, callbacks=[backup, bar])
-        hb.save_model(model, path, overwrite=True)
+        hk.save_model(model, path, overwrite=True)
         shutil.rmtree(backups)
 
     def _scope(self) -> Any:
@@ -336,7 +336,7 @@ class Study:
     def _note(
         self, row: str, seed: int, path: Path, seconds: float, rate: float | None = None
     ) -> None:
-        model = hb.load_model(path)
+        model = hk.load_model(path)
         found: dict[str, Any] = {"row": row, "seed": seed, "seconds": round(seconds, 1)}
         found["held_out"] = accuracy(model, self.experiment.data.held_out)
         if rate is None:
@@ -355,7 +355,7 @@ class Study:
 def _learner(model: tf_keras.Model, teacher: tf_keras.Model | None) -> tf_keras.Model:
     """A second view of the model's layers to be trained, which keeps the model's own file clean."""
     if teacher:
-        return hb.distil(model, teacher)
+        return hk.distil(model, teacher)
     return tf_keras.Model(model.inputs, model.outputs)
 
 

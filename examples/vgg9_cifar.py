@@ -11,7 +11,7 @@ import argparse
 import sys
 from functools import partial
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -138,5 +138,5 @@ def _moved(image: tf.Tensor) -> tf.Tensor:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except hb.HashBWNError as error:
+    except hk.HashBWNError as error:
         sys.exit(f"vgg9_cifar: {error}")

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -110,7 +110,7 @@ class Jobs:
 @lru_cache
 def _shares(steps: int) -> list[float]:
     """The step sizes of a training over the largest."""
-    schedule = hb.training.schedule(steps, 1.0)
+    schedule = hk.training.schedule(steps, 1.0)
     sizes = tf.function(
         lambda: tf.map_fn(schedule, tf.range(steps), fn_output_signature=tf.float32)
     )

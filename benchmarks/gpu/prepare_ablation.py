@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import tf_keras
@@ -73,8 +73,8 @@ def _name(args: Any, row: str, seed: int) -> str:
 def _start(row: str, seed: int, task: Any, images: Any, args: Any) -> tf_keras.Model:
     path = args.output / f"{row}-{seed}.start.keras"
     if not path.exists():
-        hb.save_model(ablation.start(row, task, images, seed), path)
-    return hb.load_model(path)
+        hk.save_model(ablation.start(row, task, images, seed), path)
+    return hk.load_model(path)
 
 
 def read(folder: Path, results: Path, example: Any, args: Any) -> None:
@@ -89,9 +89,9 @@ def read(folder: Path, results: Path, example: Any, args: Any) -> None:
         if job is None or path.exists() or not done.exists():
             continue
         found = json.loads(done.read_text())
-        model = hb.load_model(args.output / f"{row}-{seed}.start.keras")
+        model = hk.load_model(args.output / f"{row}-{seed}.start.keras")
         model.set_weights(weights(folder, results, job))
-        hb.save_model(model, path.with_suffix(".keras"), overwrite=True)
+        hk.save_model(model, path.with_suffix(".keras"), overwrite=True)
         accuracy = found["accuracy"]["test"]
         print(f"{path.stem}: {accuracy[-1]:.2%} there, {score(model):.2%} here", flush=True)
         kept = {"row": row, "seed": seed, "images": job["train"], "batch": args.batch}

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import tf_keras
@@ -40,7 +40,7 @@ def main() -> None:
 def write(folder: Path, args: Any) -> None:
     """Write the jobs of the float networks, or solve the starts and write those of the binary."""
     if args.further % 1:
-        raise hb.HashBWNError(f"--further is {args.further:g}: jobs need a whole number of epochs.")
+        raise hk.HashBWNError(f"--further is {args.further:g}: jobs need a whole number of epochs.")
     data = datasets.load(args.dataset, args.data_dir, seed=0)
     experiment = vgg9_cifar.experiment(args)
     study = helper.Study(experiment, args)
@@ -77,10 +77,10 @@ def _write_float(made: Jobs, experiment: helper.Experiment, args: Any, about: di
 
 def _write_binary(made: Jobs, study: helper.Study, args: Any, about: dict) -> None:
     seed = about["seed"]
-    teacher = hb.load_model(study.model("float", seed))
+    teacher = hk.load_model(study.model("float", seed))
     written = set()
     for start in args.starts:
-        model = hb.load_model(study.model(start, seed))
+        model = hk.load_model(study.model(start, seed))
         # Solved networks may have biases that others lack. Seeds share programs: what is learnt
         # from is among their arguments.
         network = f"{args.output.name}-binary-{len(model.weights)}"
@@ -106,10 +106,10 @@ def read(folder: Path, results: Path, args: Any) -> None:
         if path.exists() or not done.exists():
             continue
         start = kind.split("-trained-")[0]
-        model = experiment.build() if kind == "float" else hb.load_model(
+        model = experiment.build() if kind == "float" else hk.load_model(
             study.model(start, int(seed)))  # fmt: skip
         model.set_weights(weights(folder, results, job))
-        hb.save_model(model, path)
+        hk.save_model(model, path)
         here = helper.accuracy(model, experiment.data.held_out)
         there = json.loads(done.read_text())["accuracy"]["held_out"][-1]
         print(f"{job['name']}: {there:.2%} of those held out there, {here:.2%} here", flush=True)

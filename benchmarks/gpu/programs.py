@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 
 # isort: split
 import numpy as np
@@ -28,7 +28,7 @@ def learner(student: tf_keras.Model, teacher: tf_keras.Model | None) -> tf_keras
     """
     loss = None
     if teacher:
-        trainer = hb.distil(student, teacher)
+        trainer = hk.distil(student, teacher)
     else:
         trainer = tf_keras.Model(student.inputs, student.outputs)
         loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.binarizer import data_free
 from hashbwn_keras.errors import CalibrationWarning, HashBWNError
 from hashbwn_keras.network.saving import get_recipe
@@ -55,7 +55,7 @@ def test_first_layer_is_the_best_code_of_its_patches(form):
     x = tf_keras.Input((10, 10, depth))
     model = tf_keras.Model(x, layers.Flatten()(conv(x)))
     images = IMAGES[..., :depth] + 3
-    binary = hb.binarize(model, images, filters=["target"], repair=False)
+    binary = hk.binarize(model, images, filters=["target"], repair=False)
     target = binary.get_layer("target")
     a = model.get_layer("target")(images).numpy()
     b = target(images).numpy()
@@ -63,7 +63,7 @@ def test_first_layer_is_the_best_code_of_its_patches(form):
     a, b = a.reshape(-1, channels), b.reshape(-1, channels)
     np.testing.assert_allclose(a.mean(0), b.mean(0), atol=1e-4)
     for t in range(channels):
-        kernel = hb.codes(binary)["target"]
+        kernel = hk.codes(binary)["target"]
         inside = patches_of(form, model.get_layer("target"), images, t)
         inside = inside - inside.mean(0)
         codes = np.array(np.meshgrid(*[[-1, 1]] * inside.shape[1])).reshape(inside.shape[1], -1)
@@ -99,19 +99,19 @@ def test_awkward_network_keeps_structure_and_the_float_model():
     model, data = awkward.float_model(), awkward.inputs(48)
     before = [w.copy() for w in model.get_weights()]
     nodes = {layer.name: len(layer.inbound_nodes) for layer in model.layers}
-    binary = hb.binarize(model, data, filters="^(?!first|last)", repair=False)
+    binary = hk.binarize(model, data, filters="^(?!first|last)", repair=False)
     for old, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)
     assert nodes == {layer.name: len(layer.inbound_nodes) for layer in model.layers}
     assert [layer.name for layer in binary.layers] == [layer.name for layer in model.layers]
-    chosen = set(hb.codes(binary))
+    chosen = set(hk.codes(binary))
     assert chosen == set(get_recipe(binary)["layers"])
     assert chosen == {
         *("same", "dilated", "grouped", "shared", "depthwise", "separable", "on_map"),
         *("extra_dense", "wide"),
     }
-    for kernel in hb.layers.binary_kernels(binary):
-        effective = np.abs(hb.quantizers.hash_sign(kernel.variable, kernel.axes))
+    for kernel in hk.layers.binary_kernels(binary):
+        effective = np.abs(hk.quantizers.hash_sign(kernel.variable, kernel.axes))
         assert (effective.max(kernel.axes) == effective.min(kernel.axes)).all()
         assert (effective > 1.2e-7).all()
     a, b = model.predict(data, verbose=0), binary.predict(data, verbose=0)
@@ -124,7 +124,7 @@ def test_awkward_network_keeps_structure_and_the_float_model():
 def test_same_seed_same_codes_other_seed_other_codes():
     model = chain(layers.Conv2D(8, 3), layers.ReLU(), layers.Conv2D(8, 3, name="b"))
     found = [
-        hb.codes(hb.binarize(model, IMAGES, repair=False, seed=seed))["b"].codes
+        hk.codes(hk.binarize(model, IMAGES, repair=False, seed=seed))["b"].codes
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(found[0], found[1])
@@ -139,8 +139,8 @@ def test_nested_sequential_and_activations():
     y = inside(layers.Conv2D(4, 3, name="stem")(x))
     y = layers.GlobalAveragePooling2D()(y)
     model = tf_keras.Model(x, [layers.Dense(2)(y), layers.Dense(3)(y)])
-    binary = hb.binarize(model, IMAGES, repair=False)
-    assert set(hb.codes(binary)) == {"inside/conv"}
+    binary = hk.binarize(model, IMAGES, repair=False)
+    assert set(hk.codes(binary)) == {"inside/conv"}
     for a, b in zip(
         model.predict(IMAGES, verbose=0), binary.predict(IMAGES, verbose=0), strict=True
     ):
@@ -157,7 +157,7 @@ def test_mean_goes_into_batch_norm_or_bias():
         layers.ReLU(),
         layers.Conv2D(5, 3, name="bare", **conv),
     )
-    binary = hb.binarize(model, IMAGES + 2, repair=False)
+    binary = hk.binarize(model, IMAGES + 2, repair=False)
     assert not binary.get_layer("before_norm").use_bias
     assert binary.get_layer("bare").use_bias
     for name in ("norm", "bare"):
@@ -170,7 +170,7 @@ def test_mean_goes_into_batch_norm_or_bias():
 
 def test_uncentred_moments_need_no_bias():
     model = chain(layers.Conv2D(4, 3), layers.Conv2D(5, 3, use_bias=False, name="bare"))
-    binary = hb.binarize(model, IMAGES, repair=False, centred=False, method="dcc")
+    binary = hk.binarize(model, IMAGES, repair=False, centred=False, method="dcc")
     assert not binary.get_layer("bare").use_bias
 
 
@@ -188,7 +188,7 @@ def test_a_shortcut_error_is_made_up_for():
     error = {
         compensate: np.square(
             a
-            - hb.binarize(model, IMAGES, repair=False, compensate=compensate).predict(
+            - hk.binarize(model, IMAGES, repair=False, compensate=compensate).predict(
                 IMAGES, verbose=0
             )
         ).mean()
@@ -200,13 +200,13 @@ def test_a_shortcut_error_is_made_up_for():
 @pytest.mark.parametrize("method", hashing.METHODS)
 def test_every_method(method):
     model = chain(layers.Conv2D(4, 3), layers.Conv2D(5, 2, name="target"))
-    binary = hb.binarize(model, IMAGES, repair=False, method=method)
+    binary = hk.binarize(model, IMAGES, repair=False, method=method)
     assert get_recipe(binary)["layers"]["target"]["method"] == method
 
 
 def test_spilled_activations_give_the_same_codes():
     model = chain(layers.Conv2D(4, 3), layers.ReLU(), layers.Conv2D(5, 3), layers.Conv2D(5, 3))
-    a, b = (hb.binarize(model, IMAGES, repair=False, memory_limit=m) for m in (2**30, 0))
+    a, b = (hk.binarize(model, IMAGES, repair=False, memory_limit=m) for m in (2**30, 0))
     for one, other in zip(a.get_weights(), b.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -224,7 +224,7 @@ def test_each_image_passes_each_layer_once_a_network(monkeypatch, images):
     model = chain(*(layers.Conv2D(4, 3, padding="same", name=f"c{i}") for i in range(depth)))
     monkeypatch.setattr(layers.Conv2D, "call", count)
     data = IMAGES[:images]
-    hb.binarize(model, data, repair=False)
+    hk.binarize(model, data, repair=False)
     for i in range(depth):
         seen = sum(n for name, n in calls if name == f"c{i}")
         assert seen == (2 if i else 1) * images
@@ -235,9 +235,9 @@ def test_dead_channels_and_inputs_stay_harmless():
     kernel, bias = model.get_layer("target").get_weights()
     kernel[..., 2] = 0
     model.get_layer("target").set_weights([kernel, bias])
-    binary = hb.binarize(model, IMAGES, repair=False)
-    assert 1.2e-7 < hb.codes(binary)["target"].scales[2] < 1e-5
-    nothing = hb.binarize(model, np.zeros_like(IMAGES), repair=False)
+    binary = hk.binarize(model, IMAGES, repair=False)
+    assert 1.2e-7 < hk.codes(binary)["target"].scales[2] < 1e-5
+    nothing = hk.binarize(model, np.zeros_like(IMAGES), repair=False)
     np.testing.assert_allclose(
         nothing.predict(IMAGES * 0, verbose=0), model.predict(IMAGES * 0, verbose=0), atol=1e-3
     )
@@ -255,7 +255,7 @@ def test_without_data_images_are_made_from_batch_norm(monkeypatch):
         layers.BatchNormalization(),
     )
     with pytest.warns(CalibrationWarning, match="batch-norm statistics"):
-        binary = hb.binarize(model, repair=False)
+        binary = hk.binarize(model, repair=False)
     assert get_recipe(binary)["calibration"] == "synthetic"
     a, b = model.predict(IMAGES, verbose=0), binary.predict(IMAGES, verbose=0)
     assert np.square(a - b).mean() < 0.5 * a.var()
@@ -264,7 +264,7 @@ def test_without_data_images_are_made_from_batch_norm(monkeypatch):
 def test_without_data_or_batch_norm_there_is_noise():
     model = chain(layers.Conv2D(4, 3), layers.Conv2D(5, 3, name="target"))
     with pytest.warns(CalibrationWarning, match="noise"):
-        hb.binarize(model, repair=False)
+        hk.binarize(model, repair=False)
 
 
 def test_inputs_of_unknown_size_need_data():
@@ -274,21 +274,21 @@ def test_inputs_of_unknown_size_need_data():
         pytest.raises(HashBWNError, match="pass calibration_data"),
         warnings.catch_warnings(),
     ):
-        hb.binarize(tf_keras.Model(x, y))
+        hk.binarize(tf_keras.Model(x, y))
 
 
 def test_bad_weights_methods_and_policies():
     model = chain(layers.Conv2D(4, 3), layers.Conv2D(5, 3, name="target"))
     with pytest.raises(HashBWNError, match="'best'"):
-        hb.binarize(model, IMAGES, method="best")
+        hk.binarize(model, IMAGES, method="best")
     kernel, bias = model.get_layer("target").get_weights()
     kernel[0, 0, 0, 0] = np.nan
     model.get_layer("target").set_weights([kernel, bias])
     with pytest.raises(HashBWNError, match=r"'target' has NaN"):
-        hb.binarize(model, IMAGES)
+        hk.binarize(model, IMAGES)
     half = chain(layers.Conv2D(4, 3), layers.Conv2D(5, 3, name="half", dtype="mixed_float16"))
     with pytest.raises(HashBWNError, match="'half' computes in float16"):
-        hb.binarize(half, IMAGES)
+        hk.binarize(half, IMAGES)
 
 
 def test_an_interrupt_changes_nothing(monkeypatch):
@@ -304,6 +304,6 @@ def test_an_interrupt_changes_nothing(monkeypatch):
 
     monkeypatch.setattr(hashing, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        hb.binarize(model, IMAGES)
+        hk.binarize(model, IMAGES)
     for old, now in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, now)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.binarizer import repair
 from hashbwn_keras.binarizer.latents import Latent
 from hashbwn_keras.binarizer.misfit import Misfit
@@ -42,8 +42,8 @@ def residual_net(softmax: bool) -> tf_keras.Model:
 def test_repair_lowers_the_error_of_unseen_images(monkeypatch, softmax):
     monkeypatch.setattr(repair, "IMAGES_SEEN", 1536)
     model = residual_net(softmax)
-    plain = hb.binarize(model, IMAGES, repair=False)
-    mended = hb.binarize(model, IMAGES)
+    plain = hk.binarize(model, IMAGES, repair=False)
+    mended = hk.binarize(model, IMAGES)
     outcome = get_recipe(mended)["repair"]
     assert outcome["kept"]
     assert outcome["error_after"] < outcome["error_before"]
@@ -53,7 +53,7 @@ def test_repair_lowers_the_error_of_unseen_images(monkeypatch, softmax):
         Misfit(network, network.twins_in(Network.of(m))).error([unseen]) for m in (plain, mended)
     ]
     assert errors[1] < errors[0]
-    for kernel in hb.layers.binary_kernels(mended):
+    for kernel in hk.layers.binary_kernels(mended):
         assert (kernel.codes().scales > 1.2e-7).all()
 
 
@@ -61,8 +61,8 @@ def test_repair_that_does_not_help_is_undone(monkeypatch, caplog):
     monkeypatch.setattr(repair, "IMAGES_SEEN", 256)
     monkeypatch.setattr(repair, "RATE", 3.0)
     model = residual_net(False)
-    plain = hb.binarize(model, IMAGES, repair=False)
-    mended = hb.binarize(model, IMAGES)
+    plain = hk.binarize(model, IMAGES, repair=False)
+    mended = hk.binarize(model, IMAGES)
     assert not get_recipe(mended)["repair"]["kept"]
     assert "undone" in caplog.text
     for a, b in zip(plain.get_weights(), mended.get_weights(), strict=True):
@@ -77,9 +77,9 @@ def test_taps_are_where_binarised_layers_end():
 
 
 def test_latents_move_scales_and_signs():
-    layer = hb.HashBinaryConv2D(3, 2)
+    layer = hk.HashBinaryConv2D(3, 2)
     layer.build((None, 4, 4, 2))
-    (kernel,) = hb.layers.binary_kernels(layer)
+    (kernel,) = hk.layers.binary_kernels(layer)
     before = kernel.codes()
     latent = Latent(kernel)
     latent.write()
@@ -93,10 +93,10 @@ def test_latents_move_scales_and_signs():
 
 
 def test_latents_beyond_the_limit_are_only_pulled_back():
-    layer = hb.HashBinaryDense(1)
+    layer = hk.HashBinaryDense(1)
     layer.build((None, 4))
     layer.kernel.assign([[1.0], [3.0], [-3.0], [-0.5]])
-    (kernel,) = hb.layers.binary_kernels(layer)
+    (kernel,) = hk.layers.binary_kernels(layer)
     latent = Latent(kernel)  # relative: 0.53, 1.6, −1.6, −0.27
     outward, _ = latent.gradients(tf.constant([[-1.0], [-1.0], [1.0], [1.0]]))
     inward, _ = latent.gradients(tf.constant([[1.0], [1.0], [-1.0], [-1.0]]))

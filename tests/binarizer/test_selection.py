@@ -3,7 +3,7 @@
 import pytest
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.binarizer.selection import select
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.graph import Network
@@ -26,7 +26,7 @@ def model():
     y = layers.DepthwiseConv2D(3, name="depthwise")(y)
     y = layers.Conv2D(4, 1, name="pointwise")(y)
     y = layers.Conv2DTranspose(4, 3, name="up")(y)
-    y = hb.HashBinaryConv2D(4, 3, name="binary")(y)
+    y = hk.HashBinaryConv2D(4, 3, name="binary")(y)
     y = layers.SeparableConv2D(4, 3, name="separable")(y)
     y = layers.Flatten()(y)
     y = layers.Dense(5, name="hidden")(y)

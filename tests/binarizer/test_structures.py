@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.binarizer import repair
 from hashbwn_keras.errors import HashBWNError
 from hashbwn_keras.network.saving import recipe_of
@@ -67,8 +67,8 @@ def test_what_has_layers_inside_but_no_graph_stays_float_as_a_whole(kind):
     y = layers.Dense(8, activation="relu", name="hidden")(layers.Flatten()(layer(x)))
     model = tf_keras.Model(x, layers.Dense(2, name="head")(y))
     data = RNG.normal(size=(48, *shape)).astype("f")
-    binary = hb.binarize(model, data, repair=False)
-    assert list(hb.codes(binary)) == ["hidden"]
+    binary = hk.binarize(model, data, repair=False)
+    assert list(hk.codes(binary)) == ["hidden"]
     assert set(recipe_of(binary).skipped) == {*inside, "head"}
     for old, new in zip(layer.get_weights(), binary.get_layer("odd").get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -82,7 +82,7 @@ def test_repair_tunes_a_network_with_a_wrapper_in_it(monkeypatch):
     y = layers.Bidirectional(layers.LSTM(4))(x)
     y = layers.Dense(16, activation="relu", name="hidden")(y)
     model = tf_keras.Model(x, layers.Dense(2)(y))
-    binary = hb.binarize(model, RNG.normal(size=(64, 6, 5)).astype("f"))
+    binary = hk.binarize(model, RNG.normal(size=(64, 6, 5)).astype("f"))
     assert recipe_of(binary).repair is not None
 
 
@@ -93,13 +93,13 @@ def test_a_layer_inside_a_wrapper_and_outside_is_refused_and_the_cure_works():
     y = layers.TimeDistributed(shared, name="wrap")(x)
     y = layers.Dense(6, name="hidden")(layers.Flatten()(shared(y)))
     with pytest.raises(HashBWNError, match=r"'shared' belongs to 'wrap' and to"):
-        hb.binarize(tf_keras.Model(x, layers.Dense(2)(y)), data, repair=False)
+        hk.binarize(tf_keras.Model(x, layers.Dense(2)(y)), data, repair=False)
     own = layers.Dense(8, name="own")
     y = layers.TimeDistributed(shared, name="wrap")(x)
     y = layers.Dense(6, name="hidden")(layers.Flatten()(own(y)))
     model = tf_keras.Model(x, layers.Dense(2)(y))
     own.set_weights(shared.get_weights())
-    assert "hidden" in hb.codes(hb.binarize(model, data, repair=False))
+    assert "hidden" in hk.codes(hk.binarize(model, data, repair=False))
 
 
 @pytest.mark.parametrize("chosen", [["weighted"], ["other"]])
@@ -110,7 +110,7 @@ def test_an_activation_with_weights_of_its_own_is_copied_with_them(chosen):
     y = layers.Conv2D(8, 3, name="other")(y)
     model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
     activation.set_weights([RNG.uniform(-2, 2, (1, 1, 8))])
-    binary = hb.binarize(model, IMAGES, filters=chosen, repair=False)
+    binary = hk.binarize(model, IMAGES, filters=chosen, repair=False)
     found = binary.get_layer("weighted")
     np.testing.assert_array_equal(found.activation.get_weights()[0], activation.get_weights()[0])
     assert found.activation is not activation
@@ -129,10 +129,10 @@ def test_a_layer_of_two_submodels_stays_one_layer():
     y = layers.Add()([submodel("a")(x), submodel("b")(x * 0.5)])
     y = layers.Conv2D(6, 3, name="behind")(y)
     model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
-    binary = hb.binarize(model, IMAGES, filters="shared|behind", repair=False)
+    binary = hk.binarize(model, IMAGES, filters="shared|behind", repair=False)
     a, b = (binary.get_layer(name).get_layer("shared") for name in "ab")
     assert a is b
-    assert set(hb.codes(binary)) == {"a/shared", "behind"}
+    assert set(hk.codes(binary)) == {"a/shared", "behind"}
     assert len(binary.weights) == len(model.weights)
     found, wanted = binary.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
     assert np.square(found - wanted).mean() < 0.7 * wanted.var()
@@ -154,23 +154,23 @@ def test_layers_whose_labels_clash_are_told_apart(monkeypatch):
     found = {}
     for name in ("other", "b/c"):
         model = clashing(name)
-        binary = hb.binarize(model, IMAGES, seed=1)
+        binary = hk.binarize(model, IMAGES, seed=1)
         found[name] = binary
-        report = hb.report(model, binary, IMAGES)
+        report = hk.report(model, binary, IMAGES)
         rows = {layer.name: layer for layer in report.layers if layer.binary_weights}
-        assert set(rows) == set(hb.codes(binary)) == set(recipe_of(binary).layers)
-    assert set(hb.codes(found["other"])) == {"other", "b/c"}
-    assert set(hb.codes(found["b/c"])) == {"b/c", "b/c~2"}
+        assert set(rows) == set(hk.codes(binary)) == set(recipe_of(binary).layers)
+    assert set(hk.codes(found["other"])) == {"other", "b/c"}
+    assert set(hk.codes(found["b/c"])) == {"b/c", "b/c~2"}
     for a, b in (("other", "b/c"), ("b/c", "b/c~2")):
-        one, two = (hb.codes(m)[n] for m, n in ((found["other"], a), (found["b/c"], b)))
+        one, two = (hk.codes(m)[n] for m, n in ((found["other"], a), (found["b/c"], b)))
         assert np.mean(one.codes == two.codes) > 0.9  # the seeds of layers go by their labels
 
 
 def test_a_label_with_a_number_can_be_chosen_alone():
     model = clashing("b/c")
-    binary = hb.binarize(model, IMAGES, filters=["b/c~2"], repair=False)
-    assert isinstance(binary.get_layer("b").get_layer("c"), hb.HashBinaryConv2D)
-    assert not isinstance(binary.get_layer("b/c"), hb.HashBinaryConv2D)
+    binary = hk.binarize(model, IMAGES, filters=["b/c~2"], repair=False)
+    assert isinstance(binary.get_layer("b").get_layer("c"), hk.HashBinaryConv2D)
+    assert not isinstance(binary.get_layer("b/c"), hk.HashBinaryConv2D)
 
 
 def test_losses_and_metrics_of_the_model_and_tensors_without_axes_pass(monkeypatch):
@@ -181,8 +181,8 @@ def test_losses_and_metrics_of_the_model_and_tensors_without_axes_pass(monkeypat
     model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(y / scale)))
     model.add_loss(tf.reduce_mean(y))
     model.add_metric(tf.reduce_max(y), name="largest")
-    binary = hb.binarize(model, IMAGES)
-    assert list(hb.codes(binary)) == ["middle"]
+    binary = hk.binarize(model, IMAGES)
+    assert list(hk.codes(binary)) == ["middle"]
     assert len(binary.losses) == len(model.losses) == 1
 
 
@@ -199,7 +199,7 @@ def test_outputs_that_have_no_distance_are_left_out_of_the_repair(monkeypatch, k
         "scalar": [z, tf.reduce_mean(z)],
     }[kind]
     model = tf_keras.Model(x, outputs)
-    binary = hb.binarize(model, IMAGES)
+    binary = hk.binarize(model, IMAGES)
     repaired = recipe_of(binary).repair
     assert repaired is not None and np.isfinite([repaired.error_before, repaired.error_after]).all()
     found = [np.asarray(v).dtype for v in tf.nest.flatten(binary(IMAGES))]
@@ -212,7 +212,7 @@ def test_batch_norm_over_several_axes_is_left_as_it_is():
     norm = layers.BatchNormalization(axis=[1, 2, 3], momentum=0.0)
     model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(norm(y))))
     model(IMAGES, training=True)
-    binary = hb.binarize(model, IMAGES, repair=False)
+    binary = hk.binarize(model, IMAGES, repair=False)
     found = binary.get_layer(norm.name)
     for a, b in zip(norm.get_weights(), found.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -225,7 +225,7 @@ def test_batch_norm_of_another_axis_than_the_channels_takes_no_mean():
     norm = layers.BatchNormalization(axis=1, momentum=0.0)
     model = tf_keras.Model(x, layers.Dense(2)(layers.Flatten()(norm(y))))
     model(IMAGES, training=True)
-    binary = hb.binarize(model, IMAGES, repair=False)
+    binary = hk.binarize(model, IMAGES, repair=False)
     assert binary.get_layer("middle").use_bias
     a, b = model.predict(IMAGES, verbose=0), binary.predict(IMAGES, verbose=0)
     assert np.square(a - b).mean() < 0.6 * a.var()
@@ -239,9 +239,9 @@ def test_float64_is_refused_by_name_and_the_cure_works():
 
     double, single = model("float64"), model("float32")
     with pytest.raises(HashBWNError, match=r"'conv2d.*' computes in float64"):
-        hb.binarize(double, IMAGES, repair=False)
+        hk.binarize(double, IMAGES, repair=False)
     single.set_weights(double.get_weights())
-    assert list(hb.codes(hb.binarize(single, IMAGES, repair=False))) == ["middle"]
+    assert list(hk.codes(hk.binarize(single, IMAGES, repair=False))) == ["middle"]
 
 
 def test_masks_reach_the_layers_behind():
@@ -251,7 +251,7 @@ def test_masks_reach_the_layers_behind():
     model = tf_keras.Model(x, layers.Dense(2)(y))
     words = RNG.integers(0, 11, (64, 7), dtype=np.int32) * (RNG.random((64, 1)) < 0.8)
     words[:, 4:] = 0
-    binary = hb.binarize(model, words.astype(np.int32), repair=False)
+    binary = hk.binarize(model, words.astype(np.int32), repair=False)
     # The bias makes up for the mean exactly, if the pass saw what the model sees.
     a, b = (tf_keras.Model(m.input, m.get_layer("hidden").input)(words) for m in (model, binary))
     np.testing.assert_array_equal(a, b)
@@ -264,7 +264,7 @@ def test_masks_reach_the_layers_behind():
 
 
 def _kernel(layer):
-    found = hb.layers.binary_kernels(layer)
+    found = hk.layers.binary_kernels(layer)
     return found[0].values() if found else layer.kernel
 
 
@@ -277,8 +277,8 @@ def test_inputs_that_are_strings_or_integers_are_carried_along(limit):
     y = layers.Concatenate()([layers.Flatten()(layers.Conv2D(6, 3, name="middle")(y)), known])
     model = tf_keras.Model([words, image], layers.Dense(2)(y))
     data = [np.array(["a", "b", "c"] * 16), RNG.integers(0, 256, (48, 10, 10, 3), dtype=np.uint8)]
-    binary = hb.binarize(model, data, repair=False, memory_limit=limit)
-    assert list(hb.codes(binary)) == ["middle"]
+    binary = hk.binarize(model, data, repair=False, memory_limit=limit)
+    assert list(hk.codes(binary)) == ["middle"]
 
 
 def test_repair_keeps_to_a_fixed_batch(monkeypatch):
@@ -287,7 +287,7 @@ def test_repair_keeps_to_a_fixed_batch(monkeypatch):
     y = layers.Conv2D(6, 3, name="middle")(layers.Conv2D(6, 3, activation="relu")(x))
     y = layers.Reshape((-1,))(y) + tf.random.normal((16, 1), seed=1) * 0  # takes no other batch
     model = tf_keras.Model(x, layers.Dense(2)(tf.ensure_shape(y, (16, 216))))
-    binary = hb.binarize(model, IMAGES)
+    binary = hk.binarize(model, IMAGES)
     repaired = recipe_of(binary).repair
     assert repaired is not None and np.isfinite(repaired.error_after)
 
@@ -297,6 +297,6 @@ def test_images_of_several_shapes_are_repaired_on_those_of_the_commonest(monkeyp
     x = tf_keras.Input((None, None, 3))
     y = layers.Conv2D(6, 3, name="middle")(layers.Conv2D(6, 3, activation="relu")(x))
     model = tf_keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
-    binary = hb.binarize(model, [IMAGES, IMAGES[:8, :7]])
+    binary = hk.binarize(model, [IMAGES, IMAGES[:8, :7]])
     repaired = recipe_of(binary).repair
     assert repaired is not None and np.isfinite(repaired.error_after)

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras.binarizer import data_free, repair
 from hashbwn_keras.solver import hashing
 
+pytestmark = [pytest.mark.examples, pytest.mark.slow]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 layers = tf_keras.layers
 
@@ -157,7 +158,7 @@ def test_labels_and_fractions_of_epochs(tmp_path, quick, monkeypatch):
     assert len(steps) == 3 + 3 * 4
     # Two losses from the same start lead to different networks.
     labels, distilled = (
-        hb.load_model(tmp_path / f"seed0/bwn-{how}-0.001.keras").get_weights()
+        hk.load_model(tmp_path / f"seed0/bwn-{how}-0.001.keras").get_weights()
         for how in ("labels", "trained")
     )
     assert not all(map(np.array_equal, labels, distilled))
@@ -310,7 +311,7 @@ def test_trainings_prepared_for_another_machine(fashion_mnist, quick, monkeypatc
             start |= file
     shapes = [(list(start[str(i)].shape), start[str(i)].dtype.name) for i in range(len(start))]
     assert shapes == [(shape, dtype) for shape, dtype in manifest["captured"]]
-    model = hb.load_model(out / "bwn-0.start.keras")
+    model = hk.load_model(out / "bwn-0.start.keras")
     for place, weight in zip(manifest["student"], model.get_weights(), strict=True):
         np.testing.assert_array_equal(start[str(place)], weight)
     updated = manifest["programs"]["step"]["updates"]
@@ -323,7 +324,7 @@ def test_trainings_prepared_for_another_machine(fashion_mnist, quick, monkeypatc
     (results / f"{job['name']}.json").write_text(json.dumps(found))
     prepare_ablation.read(jobs, results, example, args)
     assert ablation.load(out)[0]["accuracy"] == [0.1, 0.5]
-    trained = hb.load_model(out / "bwn-1-0.keras")
+    trained = hk.load_model(out / "bwn-1-0.keras")
     for weight, doubled in zip(model.get_weights(), trained.get_weights(), strict=True):
         np.testing.assert_array_equal(weight * 2, doubled)
 

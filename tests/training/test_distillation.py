@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-import hashbwn_keras as hb
+import hashbwn_keras as hk
 from hashbwn_keras import training
 from hashbwn_keras.errors import CalibrationWarning
 
@@ -38,7 +38,7 @@ def pair():
 
 def _binary(pair):
     model, images = pair
-    return hb.binarize(model, images, filters=["inner"], repair=False)
+    return hk.binarize(model, images, filters=["inner"], repair=False)
 
 
 def _softmax(x):
@@ -51,7 +51,7 @@ def test_the_loss_is_the_formula(pair):
     binary = _binary(pair)
     p, q = (_softmax(m.predict(images, verbose=0).astype(np.float64) / 3) for m in (model, binary))
     wanted = 9 * (p * np.log(p / q)).sum(axis=-1).mean()
-    trainer = hb.distil(binary, model, temperature=3)
+    trainer = hk.distil(binary, model, temperature=3)
     trainer.compile()
     assert trainer.evaluate(images, batch_size=64, verbose=0) == pytest.approx(wanted, rel=1e-4)
 
@@ -59,7 +59,7 @@ def test_the_loss_is_the_formula(pair):
 def test_training_lowers_the_loss_and_leaves_the_teacher_alone(pair):
     model, images = pair
     binary = _binary(pair)
-    trainer = hb.distil(binary, model)
+    trainer = hk.distil(binary, model)
     trainer.compile(training.adam(40, 1e-2))
     teacher = [w.copy() for w in model.get_weights()]
     before = trainer.evaluate(images, verbose=0)
@@ -73,13 +73,13 @@ def test_the_student_is_what_is_trained(pair):
     model, images = pair
     binary = _binary(pair)
     start = binary.predict(images, verbose=0)
-    trainer = hb.distil(binary, model)
+    trainer = hk.distil(binary, model)
     assert np.array_equal(trainer.predict(images, verbose=0), start)
     trainer.compile(training.adam(4, 1e-2))
     trainer.fit(images, batch_size=16, verbose=0)
     assert not np.allclose(binary.predict(images, verbose=0), start)
     assert np.array_equal(trainer.predict(images, verbose=0), binary.predict(images, verbose=0))
-    for kernel in hb.codes(binary).values():
+    for kernel in hk.codes(binary).values():
         assert set(np.unique(kernel.codes)) == {-1, 1}
     assert len(binary.weights) == len(model.weights)
 
@@ -88,7 +88,7 @@ def test_labels_are_added_where_given(pair):
     model, images = pair
     binary = _binary(pair)
     labels = np.arange(64) % 4
-    trainer = hb.distil(binary, model)
+    trainer = hk.distil(binary, model)
     trainer.compile(
         training.adam(2),
         loss=tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -109,7 +109,7 @@ def test_probabilities_count_as_their_logits(pair):
     probabilities = tf_keras.Sequential([*model.layers, softmax])
     binary = _binary(pair)
     of_binary = tf_keras.Model(binary.inputs, softmax(binary.output))
-    a, b = hb.distil(binary, model), hb.distil(of_binary, probabilities)
+    a, b = hk.distil(binary, model), hk.distil(of_binary, probabilities)
     losses = []
     for trainer in (a, b):
         trainer.compile()
@@ -126,8 +126,8 @@ def test_outputs_without_a_distance_have_no_loss(pair):
         return tf_keras.Model(network.input, [network.output, classes, *others])
 
     several, plain = (
-        hb.distil(with_classes(binary, binary.input), with_classes(model, model.input)),
-        hb.distil(binary, model),
+        hk.distil(with_classes(binary, binary.input), with_classes(model, model.input)),
+        hk.distil(binary, model),
     )
     for trainer in (several, plain):
         trainer.compile()
@@ -139,10 +139,10 @@ def test_a_network_that_gives_class_numbers_alone_is_cut_before_them(pair):
     model, _ = pair
     binary = _binary(pair)
     numbers = [tf_keras.Model(m.input, tf.argmax(m.output, -1)) for m in (binary, model)]
-    with pytest.raises(hb.HashBWNError, match=r"tf_keras.Model\(model.inputs, logits\)"):
-        hb.distil(*numbers)
+    with pytest.raises(hk.HashBWNError, match=r"tf_keras.Model\(model.inputs, logits\)"):
+        hk.distil(*numbers)
     cut = [tf_keras.Model(m.inputs, m.layers[-1].input) for m in numbers]
-    assert hb.distil(*cut).losses
+    assert hk.distil(*cut).losses
 
 
 def test_an_awkward_network_can_be_trained():
@@ -150,12 +150,12 @@ def test_an_awkward_network_can_be_trained():
     images = awkward.inputs(8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
-        binary = hb.binarize(model, images, repair=False)
-    before = {name: kernel.codes.copy() for name, kernel in hb.codes(binary).items()}
-    trainer = hb.distil(binary, model)
+        binary = hk.binarize(model, images, repair=False)
+    before = {name: kernel.codes.copy() for name, kernel in hk.codes(binary).items()}
+    trainer = hk.distil(binary, model)
     trainer.compile(training.adam(8, 3e-2))
     trainer.fit(images, epochs=8, batch_size=8, verbose=0)
-    after = hb.codes(binary)
+    after = hk.codes(binary)
     assert any((before[name] != after[name].codes).any() for name in before)
     assert all(np.isfinite(w).all() for w in binary.get_weights())
 
@@ -163,14 +163,14 @@ def test_an_awkward_network_can_be_trained():
 def test_bad_arguments_are_named(pair):
     model, _ = pair
     binary = _binary(pair)
-    with pytest.raises(hb.HashBWNError, match="temperature is 0"):
-        hb.distil(binary, model, temperature=0)
+    with pytest.raises(hk.HashBWNError, match="temperature is 0"):
+        hk.distil(binary, model, temperature=0)
     other = tf_keras.Sequential([tf_keras.layers.Dense(4, input_shape=(3,))])
-    with pytest.raises(hb.HashBWNError, match="inputs"):
-        hb.distil(binary, other)
-    with pytest.raises(hb.HashBWNError, match="steps=0"):
+    with pytest.raises(hk.HashBWNError, match="inputs"):
+        hk.distil(binary, other)
+    with pytest.raises(hk.HashBWNError, match="steps=0"):
         training.adam(0)
-    with pytest.raises(hb.HashBWNError, match="rate=-1"):
+    with pytest.raises(hk.HashBWNError, match="rate=-1"):
         training.adam(5, -1)
 
 
@@ -190,7 +190,7 @@ def _built_binary(model, images):
     binary = tf_keras.Sequential(
         [
             layers.Conv2D(6, 3, input_shape=(8, 8, 3), activation="relu"),
-            hb.HashBinaryConv2D(8, 3, use_bias=False, name="inner"),
+            hk.HashBinaryConv2D(8, 3, use_bias=False, name="inner"),
             layers.BatchNormalization(momentum=0.5),
             layers.ReLU(),
             layers.GlobalAveragePooling2D(),
@@ -203,13 +203,13 @@ def _built_binary(model, images):
 
 def test_fit_starts_from_what_binarize_finds(pair):
     model, images = pair
-    wanted = hb.binarize(model, images, filters=["inner"], repair=False, seed=5)
+    wanted = hk.binarize(model, images, filters=["inner"], repair=False, seed=5)
     binary = _built_binary(model, images)
     binary.layers[2].trainable = False  # so that its statistics stay those of the solve
     binary.compile(tf_keras.optimizers.Adam(0.0), loss="mse")
-    solve = hb.HashSolve(images, repair=False, seed=5)
+    solve = hk.HashSolve(images, repair=False, seed=5)
     binary.fit(images, np.zeros((64, 4)), verbose=0, callbacks=[solve])
-    found, expected = hb.codes(binary)["inner"], hb.codes(wanted)["inner"]
+    found, expected = hk.codes(binary)["inner"], hk.codes(wanted)["inner"]
     assert np.array_equal(found.codes, expected.codes)
     np.testing.assert_allclose(found.scales, expected.scales, rtol=1e-6)
     np.testing.assert_allclose(
@@ -224,16 +224,16 @@ def test_a_solved_or_trained_model_is_not_solved_again(pair):
         binary.compile(tf_keras.optimizers.Adam(0.0), loss="mse")
         if make is not _binary:
             binary.fit(images, np.zeros((64, 4)), verbose=0)  # without a solve
-        before = hb.codes(binary)["inner"].codes
-        binary.fit(images, np.zeros((64, 4)), verbose=0, callbacks=[hb.HashSolve(images)])
-        assert np.array_equal(hb.codes(binary)["inner"].codes, before)
+        before = hk.codes(binary)["inner"].codes
+        binary.fit(images, np.zeros((64, 4)), verbose=0, callbacks=[hk.HashSolve(images)])
+        assert np.array_equal(hk.codes(binary)["inner"].codes, before)
 
 
 def test_a_custom_loop_solves_first(pair):
     model, images = pair
     binary = _built_binary(model, images)
-    hb.HashSolve(images, repair=False).solve(binary)
-    solved = hb.codes(binary)["inner"].codes.copy()
+    hk.HashSolve(images, repair=False).solve(binary)
+    solved = hk.codes(binary)["inner"].codes.copy()
     assert (solved != np.sign(model.layers[1].get_weights()[0])).any()
     optimizer = training.adam(20, 1e-2)
 
@@ -249,7 +249,7 @@ def test_a_custom_loop_solves_first(pair):
     for _ in range(19):
         last = float(step(images))
     assert last < first
-    assert (hb.codes(binary)["inner"].codes != solved).any()
+    assert (hk.codes(binary)["inner"].codes != solved).any()
 
 
 def test_a_mean_that_goes_nowhere_is_refused(pair):
@@ -258,21 +258,21 @@ def test_a_mean_that_goes_nowhere_is_refused(pair):
     binary = tf_keras.Sequential(
         [
             layers.Conv2D(6, 3, input_shape=(8, 8, 3), activation="relu"),
-            hb.HashBinaryConv2D(8, 3, use_bias=False, name="inner", activation="relu"),
+            hk.HashBinaryConv2D(8, 3, use_bias=False, name="inner", activation="relu"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(4),
         ]
     )
     before = binary.get_weights()
-    with pytest.raises(hb.HashBWNError, match="'inner' has neither a bias"):
-        hb.HashSolve(images, repair=False).solve(binary)
+    with pytest.raises(hk.HashBWNError, match="'inner' has neither a bias"):
+        hk.HashSolve(images, repair=False).solve(binary)
     assert all(np.array_equal(a, b) for a, b in zip(before, binary.get_weights(), strict=True))
-    hb.HashSolve(images, repair=False, centred=False).solve(binary)
+    hk.HashSolve(images, repair=False, centred=False).solve(binary)
 
 
 def test_there_must_be_something_to_solve(pair):
     model, images = pair
-    with pytest.raises(hb.HashBWNError, match="no HashBinary layer"):
-        hb.HashSolve(images).solve(model)
-    with pytest.raises(hb.HashBWNError, match="filters="):
-        hb.HashSolve(images, filters="inner")
+    with pytest.raises(hk.HashBWNError, match="no HashBinary layer"):
+        hk.HashSolve(images).solve(model)
+    with pytest.raises(hk.HashBWNError, match="filters="):
+        hk.HashSolve(images, filters="inner")
