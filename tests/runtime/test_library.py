@@ -121,9 +121,10 @@ def test_a_library_that_is_not_ours_is_refused(tmp_path, built_library):
         library.Native(other)
     content = bytearray(built_library.read_bytes())
     content[18:20] = b"\xf7\x00"  # eBPF: a processor that no test runs on
-    other.write_bytes(content)
-    with pytest.raises(HashBWNError, match=r"other\.so cannot be loaded"):
-        library.Native(other)
+    wrong = tmp_path / "wrong.so"  # not over the other one, which this process has loaded
+    wrong.write_bytes(content)
+    with pytest.raises(HashBWNError, match=r"wrong\.so cannot be loaded"):
+        library.Native(wrong)
 
 
 def test_cross_build_is_an_aarch64_library(tmp_path):
