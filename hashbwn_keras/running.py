@@ -10,6 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def shares(before: int, added: int) -> tuple[float, float]:
+    """The two factors of the update, for ``added`` > 0 values that join ``before`` others.
+
+    Returns:
+        The part of the new values in all, n₂ / (n₁ + n₂), by which the mean moves towards theirs;
+        and n₁ n₂ / (n₁ + n₂), which the squared difference of the means adds to the squares.
+    """
+    share = added / (before + added)
+    return share, before * share
+
+
 class Running:
     """Count, mean and sum of squared deviations from the mean, of all batches so far.
 
@@ -29,11 +40,11 @@ class Running:
         if not count:
             return
         mean = np.asarray(mean, np.float64)
-        total = self.count + count
+        share, weight = shares(self.count, count)
         shift = mean - self.mean
-        self.mean = self.mean + shift * (count / total)
-        self.squares = self.squares + squares + shift**2 * (self.count * count / total)
-        self.count = total
+        self.mean = self.mean + shift * share
+        self.squares = self.squares + squares + shift**2 * weight
+        self.count += count
 
     def add(self, values: NDArray) -> None:
         """Add a batch of values ``[n, channels]``."""

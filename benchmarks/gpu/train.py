@@ -1,4 +1,4 @@
-"""Runs trainings that export.py prepared: needs JAX and NumPy alone.
+"""Runs trainings that prepare_ablation.py or prepare_vgg9.py prepared: needs JAX and NumPy alone.
 
     python train.py JOBS --output RESULTS
 

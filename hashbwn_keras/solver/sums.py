@@ -5,14 +5,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from hashbwn_keras.running import shares
+
 
 class Sums:
     """Sums of products of inputs and targets about their means, for B problems at once.
 
-    Chunks are joined by the update of Chan, Golub and LeVeque ("Algorithms for computing the sample
-    variance", 1983): every chunk is centred by its own mean before it is multiplied, and the term
-    n₁ n₂ / (n₁ + n₂) times the outer product of the difference of means goes in as one more row of
-    the chunk. Products of one chunk are float32 (BLAS), sums over chunks and means are float64.
+    Chunks are joined by the update of :mod:`hashbwn_keras.running`: every chunk is centred by its
+    own mean before it is multiplied, and the outer product of the difference of means, with its
+    weight, goes in as one more row of the chunk. Products of one chunk are float32 (BLAS), sums
+    over chunks and means are float64.
 
     Attributes:
         count: rows summed up so far.
@@ -34,8 +36,8 @@ class Sums:
     def add(self, inputs: NDArray, targets: NDArray) -> None:
         """Join a chunk: inputs [B, n, K] and targets [B, n, T]."""
         n = inputs.shape[1]
-        share = n / (self.count + n)
-        weight = math.sqrt(self.count * share)
+        share, weight = shares(self.count, n)
+        weight = math.sqrt(weight)
         X = _centred_chunk(inputs, self.input_mean, share, weight)
         S = _centred_chunk(targets, self.target_mean, share, weight)
         transposed = X.transpose(0, 2, 1)
